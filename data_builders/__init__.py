@@ -1,0 +1,1 @@
+"""TensorFlow Datasets builders, one folder per corpus; no TensorFlow needed."""

@@ -1,0 +1,1 @@
+"""ml-collections configs; each docstring is a lab note."""
