@@ -1,0 +1,186 @@
+"""Augmentation of image batches on the device, inside the jitted step, with dm-pix.
+
+Every image has its own random key, made from its global position in the batch: however a batch is
+split over devices, the same images come out.
+"""
+
+from typing import Any, NamedTuple
+
+import chex
+import dm_pix as pix
+import jax
+import jax.numpy as jnp
+
+from dmsrl_jax.errors import InputError
+
+CROPS = ('none', 'release', 'resize_crop')
+# The release crops 224 x 224 windows out of images of 256 x 256.
+_RELEASE_STORED, _RELEASE_CROP = 256, 224
+
+
+class Recipe(NamedTuple):
+    """What happens to a training image; hashable, so that it can be a static argument of jit.
+
+    Attributes:
+        flip: mirror left-right with probability 0.5.
+        crop: 'none' (the whole image), 'release' (a random window of the final size, no resize), or
+            'resize_crop' (a random square window, resized).
+        min_scale: smallest side of the 'resize_crop' window, as a share of the image's side.
+        brightness: largest shift, up or down, of the values in 0..1.
+        contrast: largest relative change of the distance to the channel's mean.
+        bgr: reverse the channel order, as the release does.
+    """
+
+    flip: bool = False
+    crop: str = 'none'
+    min_scale: float = 1.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    bgr: bool = False
+
+
+_RECIPES = {
+    'none': Recipe(),
+    'release': Recipe(flip=True, crop='release'),
+    'standard': Recipe(flip=True, crop='resize_crop', min_scale=0.8, brightness=0.2, contrast=0.2),
+}
+
+
+def names() -> tuple[str, ...]:
+    """Returns the names of all recipes."""
+    return tuple(_RECIPES)
+
+
+def recipe(name: str, **overrides: Any) -> Recipe:
+    """Returns a recipe by name, with some fields replaced.
+
+    Args:
+        name: 'none' (only the deterministic resize: also the view of test images), 'release' (flip,
+            random crop from a stored image of side `stored_size`) or 'standard' (flip, random
+            resized crop, brightness and contrast).
+        **overrides: fields of `Recipe` and their new values, for instance `bgr=True`.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        InputError: unknown name or field, or a value out of range.
+    """
+    if name not in _RECIPES:
+        raise InputError(f'unknown augmentation {name!r}; known: {", ".join(_RECIPES)}')
+    unknown = sorted(set(overrides) - set(Recipe._fields))
+    if unknown:
+        raise InputError(
+            f'augmentation {name!r} has no option {", ".join(unknown)}; '
+            f'options: {", ".join(Recipe._fields)}'
+        )
+    result = _RECIPES[name]._replace(**overrides)
+    if result.crop not in CROPS:
+        raise InputError(
+            f'augmentation crop must be one of {", ".join(CROPS)}, got {result.crop!r}'
+        )
+    if not 0 < result.min_scale <= 1:
+        raise InputError(f'augmentation min_scale must be in (0, 1], got {result.min_scale}')
+    for field in ('brightness', 'contrast'):
+        value = getattr(result, field)
+        if not 0 <= value <= 1:
+            raise InputError(f'augmentation {field} must be in 0..1, got {value}')
+    return result
+
+
+def stored_size(size: int, recipe: Recipe) -> int:
+    """Returns the side at which the host must decode images for a recipe.
+
+    Args:
+        size: side of the image that enters the network.
+        recipe: the augmentation of this stream.
+
+    Returns:
+        `size * 256 / 224` (rounded) for the release's crop, `size` for all others.
+    """
+    return round(size * _RELEASE_STORED / _RELEASE_CROP) if recipe.crop == 'release' else size
+
+
+def augment(
+    key: chex.PRNGKey,
+    images: chex.Array,
+    *,
+    size: int,
+    recipe: Recipe,
+    positions: chex.Array,
+) -> jax.Array:
+    """Augments a batch of images; image i uses the key `fold_in(key, positions[i])`.
+
+    The order is: flip, crop, scaling to 0..1, resize, brightness, contrast, clip, channel order.
+
+    Args:
+        key: one random key for the whole batch (of this step and this domain).
+        images: uint8 [B, H, H, 3].
+        size: side of the result.
+        recipe: what to do.
+        positions: integers [B], the global position of each image in the batch: of B images per
+            device, device r has the positions r * B .. r * B + B - 1.
+
+    Returns:
+        float32 [B, size, size, 3] in 0..1.
+
+    Raises:
+        TypeError: the images are not uint8, or the positions are not integers.
+        InputError: the images are smaller than the window to crop.
+    """
+    if images.dtype != jnp.uint8:
+        raise TypeError(f'augment takes uint8 images 0..255, got {images.dtype}')
+    if not jnp.issubdtype(positions.dtype, jnp.integer):
+        raise TypeError(f'augment takes integer positions, got {positions.dtype}')
+    chex.assert_shape(images, (positions.shape[0], None, images.shape[1], 3))
+    side = images.shape[1]
+    if recipe.crop == 'release' and side < size:
+        raise InputError(
+            f"augmentation 'release' crops {size} x {size} windows, but the images have side "
+            f'{side}; decode them at {stored_size(size, recipe)} (see stored_size)'
+        )
+
+    def one(position: chex.Array, image: chex.Array) -> jax.Array:
+        return _augment_one(jax.random.fold_in(key, position), image, size, recipe)
+
+    return jax.vmap(one)(positions, images)
+
+
+def _augment_one(key: chex.PRNGKey, image: chex.Array, size: int, recipe: Recipe) -> jax.Array:
+    key_flip, key_crop, key_brightness, key_contrast = jax.random.split(key, 4)
+    if recipe.flip:
+        image = pix.random_flip_left_right(key_flip, image, probability=0.5)
+    if recipe.crop == 'release':
+        image = pix.random_crop(key_crop, image, (size, size, 3))
+    image = image.astype(jnp.float32) / 255.0
+    if recipe.crop == 'resize_crop':
+        image = _random_resized_crop(key_crop, image, size, recipe.min_scale)
+    elif image.shape[0] != size:
+        image = jax.image.resize(image, (size, size, 3), 'linear')
+    if recipe.brightness:
+        image = pix.random_brightness(key_brightness, image, recipe.brightness)
+    if recipe.contrast:
+        image = pix.random_contrast(key_contrast, image, 1 - recipe.contrast, 1 + recipe.contrast)
+    if recipe.brightness or recipe.contrast:
+        image = jnp.clip(image, 0.0, 1.0)  # dm-pix leaves the range
+    return image[..., ::-1] if recipe.bgr else image
+
+
+def _random_resized_crop(
+    key: chex.PRNGKey, image: chex.Array, size: int, min_scale: float
+) -> jax.Array:
+    """Cuts a square window of side uniform in [min_scale, 1], and resizes it bilinearly."""
+    key_scale, key_offset = jax.random.split(key)
+    side = image.shape[0]
+    window = side * jax.random.uniform(key_scale, (), minval=min_scale, maxval=1.0)
+    offset = (side - window) * jax.random.uniform(key_offset, (2,))
+    zoom = size / window
+    return jax.image.scale_and_translate(
+        image,
+        (size, size, 3),
+        (0, 1),
+        jnp.stack([zoom, zoom]),
+        -offset * zoom,
+        'linear',
+        antialias=False,
+    )

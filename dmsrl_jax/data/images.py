@@ -1,0 +1,97 @@
+"""From the bytes of an image file to a square uint8 RGB array (no jax: for worker processes)."""
+
+import io
+import os
+import pathlib
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from dmsrl_jax.errors import InputError
+
+# Faces are small; a file that claims more pixels than this is a mistake or a decompression bomb.
+MAX_PIXELS = 64_000_000
+_ALPHA_MODES = ('RGBA', 'LA', 'PA', 'RGBa', 'La')
+
+
+def decode(data: bytes, size: int, *, name: str = '') -> np.ndarray:
+    """Decodes an image file and resizes it to a square, whatever its aspect ratio.
+
+    Grey, palette, CMYK and 16-bit images become 8-bit RGB; transparent ones are laid on black; an
+    EXIF orientation is applied. The resize is Pillow's bilinear one, which antialiases.
+
+    Args:
+        data: the bytes of a PNG, JPEG or other file that Pillow reads; of an animation, the first
+            frame counts.
+        size: side of the result in pixels.
+        name: the file's name, for the error message.
+
+    Returns:
+        uint8 array [size, size, 3], channels in RGB order.
+
+    Raises:
+        InputError: the bytes are no image, are cut short, or decode to more than `MAX_PIXELS`.
+    """
+    if size < 1:
+        raise InputError(f'the image size must be at least 1 pixel, got {size}')
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise Image.DecompressionBombError(f'{image.width} x {image.height} pixels')
+            image.load()
+            image = _eight_bits(ImageOps.exif_transpose(image))
+            image = image.resize((size, size), Image.Resampling.BILINEAR)
+            return np.array(image.convert('RGB'))
+    # Pillow's plugins raise many kinds of errors on broken bytes; all mean that the file is bad.
+    except Exception as error:
+        where = f'image {name!r}' if name else f'image of {len(data)} bytes'
+        raise InputError(
+            f'cannot decode {where}: {_reason(error)}; replace the file or leave it out'
+        ) from error
+
+
+def read(path: str | os.PathLike[str], size: int) -> np.ndarray:
+    """Reads and decodes an image file; see `decode`.
+
+    Args:
+        path: the file.
+        size: side of the result in pixels.
+
+    Returns:
+        uint8 array [size, size, 3], channels in RGB order.
+
+    Raises:
+        InputError: the file is missing, unreadable or no image.
+    """
+    try:
+        data = pathlib.Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f'cannot read image {str(path)!r}: {error.strerror or error}') from error
+    return decode(data, size, name=str(path))
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Brings an image to mode L or RGB; grey stays L, whose resize costs a third."""
+    if image.mode in ('L', 'RGB'):
+        return image
+    if image.mode.startswith('I'):
+        # Pillow would clip 16-bit values at 255 instead of scaling them.
+        values = np.asarray(image).astype(np.int64)
+        if image.mode != 'I' or values.max() > 255:
+            values = values // 257
+        return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+    if image.mode == 'F':
+        raise ValueError('floating-point pixels have no agreed range; save it with 8 bits')
+    if image.mode in _ALPHA_MODES or 'transparency' in image.info:
+        image = image.convert('RGBA')
+        black = Image.new('RGBA', image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, image)
+    return image.convert('RGB')
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Image.UnidentifiedImageError):
+        return 'not an image file that Pillow knows'
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return f'too large ({error}); the limit is {MAX_PIXELS} pixels'
+    return str(error) or type(error).__name__

@@ -1,0 +1,150 @@
+"""Decoded images of a corpus: on demand, or once and for all in memory (no jax here)."""
+
+import itertools
+import os
+import pathlib
+from collections.abc import Callable, Iterable
+from concurrent import futures
+from typing import Any, Protocol
+
+import numpy as np
+
+from dmsrl_jax.data import images
+from dmsrl_jax.errors import InputError
+
+_CHUNK = 64
+
+
+class Corpus(Protocol):
+    """Random access to records {'image': encoded bytes, 'label': int, 'file': str}."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """One record."""
+
+
+def describe(corpus: Corpus) -> str:
+    """Returns a corpus's name and split as far as it has them, for messages."""
+    name, split = getattr(corpus, 'name', 'corpus'), getattr(corpus, 'split', '')
+    return f'{name}[{split}]' if split else str(name)
+
+
+class OnDemand:
+    """Reads and decodes images each time they are asked for."""
+
+    def __init__(self, corpus: Corpus, size: int, *, labels: bool = True):
+        self.corpus, self.size, self.with_labels = corpus, size, labels
+
+    def __len__(self) -> int:
+        return len(self.corpus)
+
+    def record(self, index: int) -> tuple[np.ndarray, int]:
+        """Decodes one image; the label is -1, and is never looked at, if not asked for."""
+        record = self.corpus[int(index)]
+        image = images.decode(record['image'], self.size, name=record.get('file', f'#{index}'))
+        return image, int(record['label']) if self.with_labels else -1
+
+    def read(self, indices: Iterable[int]) -> dict[str, np.ndarray]:
+        """Decodes some images.
+
+        Args:
+            indices: n positions in the corpus.
+
+        Returns:
+            `image` uint8 [n, size, size, 3] and, if asked for, `label` int32 [n].
+        """
+        pixels, labels = zip(*map(self.record, indices), strict=True)
+        batch = {'image': np.stack(pixels)}
+        return batch | {'label': np.asarray(labels, np.int32)} if self.with_labels else batch
+
+
+class Decoded:
+    """A corpus held in memory as uint8 images [N, size, size, 3] and int32 labels [N]."""
+
+    def __init__(self, image: np.ndarray, label: np.ndarray | None):
+        self.image, self.label, self.size = image, label, image.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def read(self, indices: Iterable[int]) -> dict[str, np.ndarray]:
+        """Copies some images; see `OnDemand.read`."""
+        indices = np.asarray(indices)
+        batch = {'image': self.image[indices]}
+        return batch if self.label is None else batch | {'label': self.label[indices]}
+
+
+def decode_all(
+    corpus: Corpus,
+    size: int,
+    *,
+    labels: bool = True,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Decoded:
+    """Decodes a whole corpus into memory, with threads (Pillow frees the interpreter lock).
+
+    Args:
+        corpus: the images.
+        size: side of the decoded images.
+        labels: whether to keep the labels; without, they are not even looked at.
+        threads: how many images to decode at a time; default: one per processor, at most 16.
+        progress: called now and then with (images done, all images).
+
+    Returns:
+        The decoded corpus.
+
+    Raises:
+        InputError: it would not fit in the free memory, or an image is corrupt.
+    """
+    total = len(corpus)
+    check_memory(total * size * size * 3, f'{describe(corpus)} ({total} images of side {size})')
+    reader = OnDemand(corpus, size, labels=labels)
+    pixels = np.empty((total, size, size, 3), np.uint8)
+    codes = np.empty(total, np.int32) if labels else None
+
+    def fill(start: int) -> int:
+        stop = min(start + _CHUNK, total)
+        for index in range(start, stop):
+            pixels[index], code = reader.record(index)
+            if codes is not None:
+                codes[index] = code
+        return stop - start
+
+    workers = threads or min(os.cpu_count() or 1, 16)
+    pool = futures.ThreadPoolExecutor(workers)
+    try:
+        for done in itertools.accumulate(pool.map(fill, range(0, total, _CHUNK))):
+            if progress:
+                progress(done, total)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return Decoded(pixels, codes)
+
+
+def check_memory(needed: int, what: str) -> None:
+    """Raises InputError if `needed` bytes are more than the free memory (if that can be known)."""
+    free = available_memory()
+    if free is not None and needed > free:
+        raise InputError(
+            f'{what} needs {needed / 2**30:.1f} GiB in memory, {free / 2**30:.1f} GiB are free; '
+            'turn off in_memory (and use workers), or decode at a smaller size'
+        )
+
+
+def available_memory() -> int | None:
+    """Returns the bytes of memory that this process may still take, or None if unknown."""
+    free = []
+    try:
+        for line in pathlib.Path('/proc/meminfo').read_text().splitlines():
+            if line.startswith('MemAvailable:'):
+                free.append(int(line.split()[1]) * 1024)
+        group = pathlib.Path('/sys/fs/cgroup')
+        limit = (group / 'memory.max').read_text().strip()
+        if limit != 'max':
+            free.append(int(limit) - int((group / 'memory.current').read_text()))
+    except (OSError, ValueError):
+        pass
+    return max(min(free), 0) if free else None
