@@ -1,0 +1,118 @@
+"""What a method is: extra parameters and an ordered tuple of phases, all pure functions.
+
+The trainer knows nothing of any method. For each phase it runs the model on both domains, hands the
+outputs to the phase's loss, and updates the parameter groups that the phase names.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+Params = dict[str, Any]
+Outputs = dict[str, dict[str, jax.Array]]
+
+
+class Context(NamedTuple):
+    """What a loss may use besides parameters and outputs.
+
+    Attributes:
+        labels_s: [B] int32 source labels. There are no target labels here, by design.
+        progress: scalar in [0, 1], the share of training done before this step.
+        step: scalar int32 n >= 1, counts this step.
+        key: random key of this step and phase, the same on all devices.
+        state: what the method carried over from the last step (`Method.init_state`).
+    """
+
+    labels_s: jax.Array
+    progress: jax.Array
+    step: jax.Array
+    key: jax.Array
+    state: Any
+
+
+class PseudoLabels(NamedTuple):
+    """Labels that the network gives to target samples, and how much each counts.
+
+    Attributes:
+        labels: [B] int32.
+        weights: [B] float32 in [0, 1]; 0 means left out.
+        state: the labeller's state after this batch.
+    """
+
+    labels: jax.Array
+    weights: jax.Array
+    state: Any
+
+
+LossFunction = Callable[[Params, Outputs, Context], tuple[jax.Array, tuple[dict, Any]]]
+
+
+class Phase(NamedTuple):
+    """One optimiser update.
+
+    Attributes:
+        loss: `(params, outputs, context) -> (loss, (metrics, method state))`. `outputs` holds
+            `source`, and `target` and `teacher` where the method asks for them; each is a dict with
+            `logits` [B, C] and `features` [B, D] of the whole batch, gathered over devices.
+        groups: names of the parameter groups that this phase updates.
+    """
+
+    loss: LossFunction
+    groups: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """An adaptation method.
+
+    Attributes:
+        init: `(key, feature_dim, num_classes) -> {group: parameters}` besides the model's own.
+        phases: run in order, one optimiser update each.
+        uses_target: False for methods that train on source alone.
+        uses_teacher: True where losses read `outputs['teacher']`: the network with averaged
+            parameters on target images without augmentation.
+        init_state: `(num_classes) -> state` carried from step to step.
+        pseudo_labels: `(params, outputs, state) -> PseudoLabels`, used by the losses, and by the
+            evaluation to report coverage and accuracy. None where the method has none.
+    """
+
+    init: Callable[[jax.Array, int, int], Params]
+    phases: tuple[Phase, ...]
+    uses_target: bool = True
+    uses_teacher: bool = False
+    init_state: Callable[[int], Any] = lambda num_classes: ()
+    pseudo_labels: Callable[[Params, Outputs, Any], PseudoLabels] | None = None
+
+
+def ramp(p: jax.Array | float, gamma: float = 10.0) -> jax.Array:
+    """Rises smoothly from 0 to 1: `2 / (1 + exp(-gamma p)) - 1`.
+
+    Args:
+        p: share of training done; below 0 the ramp stays 0, above 1 it stays at its end.
+        gamma: steepness; 10 gives 0.46 at p = 0.1 and 0.99 at p = 0.5.
+
+    Returns:
+        An array of p's shape, in [0, 1).
+
+    Reference:
+        Ganin et al., Domain-Adversarial Training of Neural Networks, JMLR 2016.
+    """
+    # tanh(x/2) = 2/(1+exp(-x)) - 1, exact at 0 and free of overflow.
+    return jnp.tanh(0.5 * gamma * jnp.clip(jnp.asarray(p, jnp.float32), 0.0, 1.0))
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Mean cross-entropy `-1/B sum_i log softmax(z_i)[y_i]`.
+
+    Args:
+        logits: [B, C].
+        labels: [B] int32.
+
+    Returns:
+        Scalar in nats.
+    """
+    log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
+    return -jnp.mean(jnp.take_along_axis(log_p, labels[:, None], axis=1))

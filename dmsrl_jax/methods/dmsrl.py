@@ -1,0 +1,249 @@
+"""DMSRL: margin metric learning and mutual-information minimisation on multi-level features.
+
+    L = CE(source) + alpha * w(p) * L_margin + beta * L_mi
+
+L_margin pulls samples to trainable class centres, holds centres of different classes apart and
+brings the centres of the two domains together; target samples use pseudo labels. L_mi makes
+features uninformative of their domain. The third module, multi-level features, is the model's
+(`local=True`).
+
+Reference:
+    Li et al., Deep Margin-Sensitive Representation Learning for Cross-Domain Facial Expression
+    Recognition, IEEE Trans. Multimedia 25, 2023, doi:10.1109/TMM.2022.3141604.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dmsrl_jax import losses
+from dmsrl_jax.errors import InputError
+from dmsrl_jax.methods import pseudo_labels as rules
+from dmsrl_jax.methods.base import (
+    Context,
+    Method,
+    Outputs,
+    Params,
+    Phase,
+    PseudoLabels,
+    cross_entropy,
+    ramp,
+)
+from dmsrl_jax.models import critics
+
+_CHOICES = {
+    'centers': ('separate', 'common'),
+    'mutual_information': ('mine', 'adversarial', 'none'),
+    'pseudo_label': rules.RULES,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of DMSRL. The defaults train from scratch; the release's values stand in brackets.
+
+    Attributes:
+        use_margin: the margin module.
+        mutual_information: `mine`, `adversarial`, or `none` to leave the module out [adversarial].
+        alpha: weight of the margin loss [0.01].
+        beta: weight of the mutual-information loss [0.01].
+        margin: M of the margin loss, in squared feature units [100].
+        cross_weight: lambda of the margin loss [0.01].
+        centers: `separate` per domain [separate] or `common` to both.
+        center_scale: standard deviation of the centres at the start [1].
+        normalize: whether features enter the margin loss with unit length [False].
+        centers_follow: whether centres learn at full weight from the first step, so that they are
+            at the classes' means when the features begin to feel them [False].
+        start: share of training before the ramp w opens [0].
+        hidden: width of the critic [512].
+        ema_rate: rate of MINE's moving average of E exp T.
+        reversal_steps: N of the gradient reversal's coefficient `ramp(n / N)` in steps [10000]; with
+            0 the coefficient is w(p), which suits runs of any length.
+        pseudo_label: one of `pseudo_labels.RULES` [argmax].
+        threshold: confidence that pseudo labels need, for the rules that have a threshold.
+        teacher: whether pseudo labels come from averaged parameters on images without augmentation
+            [False: from the network in training].
+    """
+
+    use_margin: bool = True
+    mutual_information: str = 'mine'
+    alpha: float = 0.3
+    beta: float = 0.1
+    margin: float = 1.0
+    cross_weight: float = 0.01
+    centers: str = 'separate'
+    center_scale: float = 0.1
+    normalize: bool = True
+    centers_follow: bool = True
+    start: float = 0.3
+    hidden: int = 512
+    ema_rate: float = 0.01
+    reversal_steps: int = 0
+    pseudo_label: str = 'threshold'
+    threshold: float = 0.9
+    teacher: bool = True
+
+    def __post_init__(self) -> None:
+        for field, choices in _CHOICES.items():
+            if getattr(self, field) not in choices:
+                raise InputError(
+                    f'dmsrl.{field} must be one of {", ".join(choices)}, '
+                    f'got {getattr(self, field)!r}'
+                )
+        for field in ('alpha', 'beta', 'margin', 'cross_weight', 'center_scale', 'reversal_steps'):
+            if getattr(self, field) < 0:
+                raise InputError(f'dmsrl.{field} must be >= 0, got {getattr(self, field)}')
+        if not 0 <= self.start < 1:
+            raise InputError(f'dmsrl.start must be in [0, 1), got {self.start}')
+        if self.pseudo_label == 'nearest_center' and not self.use_margin:
+            raise InputError('dmsrl.pseudo_label=nearest_center needs dmsrl.use_margin=True')
+
+
+def create(options: Options) -> Method:
+    """Makes the method.
+
+    Args:
+        options: see `Options`.
+
+    Returns:
+        A method of one phase, with parameter groups `centers` and `critic` where the modules that
+        own them are on.
+    """
+    has_critic = options.mutual_information != 'none'
+    groups = ('backbone', 'head') + ('centers',) * options.use_margin + ('critic',) * has_critic
+    return Method(
+        init=lambda key, feature_dim, num_classes: _init(key, feature_dim, num_classes, options),
+        phases=(Phase(lambda p, o, c: _loss(p, o, c, options), groups),),
+        uses_teacher=options.teacher and options.use_margin,
+        init_state=lambda num_classes: {
+            'pseudo_labels': rules.init_state(num_classes),
+            'mine_average': jnp.zeros((), jnp.float32),
+        },
+        pseudo_labels=(lambda p, o, s: _pseudo_labels(p, o, s, options))
+        if options.use_margin
+        else None,
+    )
+
+
+def _init(key: jax.Array, feature_dim: int, num_classes: int, options: Options) -> Params:
+    key_centers, key_critic = jax.random.split(key)
+    params: Params = {}
+    if options.use_margin:
+        centers = losses.init_centers(
+            key_centers, num_classes, feature_dim, scale=options.center_scale
+        )
+        params['centers'] = centers if options.centers == 'separate' else centers.source
+    if options.mutual_information == 'mine':
+        network = critics.StatisticsNetwork(options.hidden)
+        dummy = (jnp.zeros((1, feature_dim)), jnp.zeros((1, 2)))
+        params['critic'] = network.init(key_critic, *dummy)['params']
+    elif options.mutual_information == 'adversarial':
+        network = critics.DomainCritic(options.hidden)
+        params['critic'] = network.init(key_critic, jnp.zeros((1, feature_dim)))['params']
+    return params
+
+
+def _loss(
+    params: Params, outputs: Outputs, context: Context, options: Options
+) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
+    state = dict(context.state)
+    loss = cross_entropy(outputs['source']['logits'], context.labels_s)
+    metrics = {'classification': loss}
+    weight = ramp((context.progress - options.start) / (1.0 - options.start))
+    if options.use_margin:
+        pseudo = _pseudo_labels(params, outputs, state, options)
+        state['pseudo_labels'] = pseudo.state
+        margin, terms = _margin(params, outputs, context, pseudo, weight, options)
+        loss = loss + options.alpha * margin
+        coverage = jnp.mean((pseudo.weights > 0).astype(jnp.float32))
+        metrics |= {'margin': margin, 'coverage': coverage, **terms}
+    if options.mutual_information != 'none':
+        steps = options.reversal_steps
+        scale = ramp(context.step / steps) if steps else weight
+        critic_loss, information, average = _mutual_information(
+            params, outputs, context, scale, options
+        )
+        state['mine_average'] = average
+        loss = loss + options.beta * critic_loss
+        metrics['mutual_information'] = information
+    return loss, (metrics, state)
+
+
+def _margin(
+    params: Params,
+    outputs: Outputs,
+    context: Context,
+    pseudo: PseudoLabels,
+    weight: jax.Array,
+    options: Options,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """The margin loss with its ramp, on the whole loss or on the features' gradient alone."""
+    features_s, features_t = (_scaled(outputs[d]['features'], options) for d in ('source', 'target'))
+    if options.centers_follow:
+        # Minus the weight: a reversal with a negative scale scales the gradient without turning it.
+        features_s = losses.gradient_reversal(features_s, -weight)
+        features_t = losses.gradient_reversal(features_t, -weight)
+    common = {'margin': options.margin, 'weights_t': pseudo.weights}
+    if options.centers == 'common':
+        loss, terms = losses.common_margin_metric_loss(
+            features_s, context.labels_s, features_t, pseudo.labels, params['centers'], **common
+        )
+    else:
+        loss, terms = losses.margin_metric_loss(
+            features_s,
+            context.labels_s,
+            features_t,
+            pseudo.labels,
+            params['centers'],
+            cross_weight=options.cross_weight,
+            **common,
+        )
+    return (loss if options.centers_follow else weight * loss), terms
+
+
+def _mutual_information(
+    params: Params, outputs: Outputs, context: Context, scale: jax.Array, options: Options
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The critic's loss behind a gradient reversal, the information in nats, MINE's average."""
+    features_s, features_t = (
+        losses.gradient_reversal(outputs[d]['features'], scale) for d in ('source', 'target')
+    )
+    average = context.state['mine_average']
+    if options.mutual_information == 'adversarial':
+        critic = critics.DomainCritic(options.hidden)
+        logits = critic.apply(
+            {'params': params['critic']},
+            jnp.concatenate([features_s, features_t]),
+            train=True,
+            rngs={'dropout': context.key},
+        )
+        loss = losses.domain_adversarial_loss(*jnp.split(logits, 2))
+        return loss, jnp.log(2.0) - loss, average
+    joint_f, joint_d, marginal_f, marginal_d = losses.domain_pairs(features_s, features_t)
+    network = critics.StatisticsNetwork(options.hidden)
+    score = lambda f, d: network.apply({'params': params['critic']}, f, d)
+    loss, (information, average) = losses.mine_loss(
+        score(joint_f, joint_d), score(marginal_f, marginal_d), average, rate=options.ema_rate
+    )
+    return loss, information, average
+
+
+def _pseudo_labels(params: Params, outputs: Outputs, state: Any, options: Options) -> PseudoLabels:
+    predicted = outputs['teacher' if options.teacher else 'target']
+    centers = params['centers']
+    rule = rules.create(options.pseudo_label, threshold=options.threshold)
+    return rule(
+        jax.nn.softmax(predicted['logits'].astype(jnp.float32)),
+        _scaled(predicted['features'], options),
+        centers if options.centers == 'common' else centers.target,
+        state['pseudo_labels'],
+    )
+
+
+def _scaled(features: jax.Array, options: Options) -> jax.Array:
+    if not options.normalize:
+        return features
+    # The epsilon sits inside the root: the gradient at a dead (all-zero) feature stays finite.
+    return features * jax.lax.rsqrt(jnp.sum(jnp.square(features), axis=-1, keepdims=True) + 1e-12)

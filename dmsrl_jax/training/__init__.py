@@ -1,0 +1,1 @@
+"""State, step, mapping over devices, optimisers, schedules, checkpoints and the one loop."""

@@ -1,0 +1,102 @@
+"""What a run writes while it trains: metrics.jsonl, TensorBoard events, progress for people."""
+
+import json
+import pathlib
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+SHOWN = ('loss', 'classification', 'margin', 'mutual_information', 'coverage')
+
+
+class RunLog:
+    """Writes metrics of a run; a resumed run first forgets what lies after its checkpoint."""
+
+    def __init__(
+        self, workdir: pathlib.Path, *, total_steps: int, start: int, stream: TextIO | None = None
+    ):
+        """Opens the files.
+
+        Args:
+            workdir: folder of the run.
+            total_steps: length of the run, for the progress bar.
+            start: the step that the run goes on from; later lines of an earlier try are removed.
+            stream: where people read along, standard error by default.
+        """
+        from tensorboardX import SummaryWriter
+        from tqdm import tqdm
+
+        self._path = workdir / 'metrics.jsonl'
+        _truncate(self._path, start)
+        self._file = self._path.open('a')
+        self._events = SummaryWriter(str(workdir), purge_step=start or None, write_to_disk=True)
+        self._stream = sys.stderr if stream is None else stream
+        self._bar = (
+            tqdm(total=total_steps, initial=start, unit='step', file=self._stream, ncols=100)
+            if self._stream.isatty()
+            else None
+        )
+        self._total, self._start = total_steps, start
+        self._begun = time.monotonic()
+
+    def write(self, step: int, metrics: Mapping[str, float], *, show: bool = True) -> None:
+        """Adds one line to metrics.jsonl, the same to TensorBoard, and tells people."""
+        self._file.write(json.dumps({'step': step, **metrics}) + '\n')
+        self._file.flush()
+        for name, value in metrics.items():
+            self._events.add_scalar(name, value, step)
+        if show:
+            self._show(step, metrics)
+
+    def _show(self, step: int, metrics: Mapping[str, float]) -> None:
+        shown = {name: f'{metrics[name]:.3g}' for name in SHOWN if name in metrics}
+        speed = f'{metrics["images_per_second"]:.0f} img/s' if 'images_per_second' in metrics else ''
+        if self._bar is not None:
+            self._bar.set_postfix_str(
+                ' '.join([speed, *(f'{_short(name)} {value}' for name, value in shown.items())])
+            )
+            self._bar.update(step - self._bar.n)
+            return
+        left = (time.monotonic() - self._begun) / max(step - self._start, 1) * (self._total - step)
+        parts = [f'step {step}/{self._total}', speed, *(f'{n} {v}' for n, v in shown.items())]
+        self.say(', '.join(part for part in [*parts, f'{left:.0f} s left'] if part))
+
+    def say(self, text: str) -> None:
+        """Prints a line without breaking the progress bar."""
+        if self._bar is not None:
+            self._bar.write(text, file=self._stream)
+        else:
+            print(text, file=self._stream, flush=True)
+
+    def close(self) -> None:
+        """Closes files and bar."""
+        if self._bar is not None:
+            self._bar.close()
+        self._events.close()
+        self._file.close()
+
+
+def _short(name: str) -> str:
+    return {'classification': 'ce', 'mutual_information': 'mi', 'coverage': 'cover'}.get(name, name)
+
+
+def _truncate(path: pathlib.Path, start: int) -> None:
+    """Keeps the lines up to a step; a line cut short by a kill goes too."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            if json.loads(line)['step'] <= start:
+                kept.append(line)
+        except (json.JSONDecodeError, KeyError):
+            break
+    path.write_text(''.join(f'{line}\n' for line in kept))
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes a JSON file whole or not at all."""
+    part = path.with_name(path.name + '.part')
+    part.write_text(json.dumps(value, indent=2) + '\n')
+    part.replace(path)

@@ -1,0 +1,108 @@
+"""Runs per-device functions on all devices, through `shard_map` (default) or `pmap`."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from dmsrl_jax.errors import InputError
+from dmsrl_jax.training.step import AXIS
+
+MAPPINGS = ('shard_map', 'pmap')
+
+
+def devices(count: int = 0) -> list[jax.Device]:
+    """Returns the first `count` devices, all for 0.
+
+    Raises:
+        InputError: there are fewer.
+    """
+    present = jax.devices()
+    if count > len(present):
+        raise InputError(
+            f'devices={count} asked for, but JAX sees {len(present)} '
+            f'({present[0].platform}); for virtual CPU devices set '
+            f'XLA_FLAGS=--xla_force_host_platform_device_count={count}'
+        )
+    return present[: count or None]
+
+
+def split_batch(batch_size: int, accumulate: int, device_count: int) -> None:
+    """Checks that a batch can be shared out.
+
+    Raises:
+        InputError: it cannot; the message names the nearest sizes that can.
+    """
+    unit = accumulate * device_count
+    if batch_size < 1 or batch_size % unit:
+        below, above = batch_size // unit * unit, (batch_size // unit + 1) * unit
+        nearest = f'{below} or {above}' if below else f'{above}'
+        raise InputError(
+            f'batch_size={batch_size} cannot be shared by {device_count} device(s) x '
+            f'accumulate={accumulate}: take a multiple of {unit}, for instance {nearest}'
+        )
+
+
+def map_train_step(
+    step: Callable, chosen: Sequence[jax.Device], mapping: str = 'shard_map'
+) -> Callable:
+    """Maps `(state, batch) -> (state, metrics)` over devices; the state's buffers are donated.
+
+    Args:
+        step: per-device function over the axis `AXIS`; state and metrics leave it equal everywhere.
+        chosen: the devices.
+        mapping: one of `MAPPINGS`.
+
+    Returns:
+        A compiled function of a replicated state and a batch with its global leading size.
+
+    Raises:
+        InputError: unknown mapping.
+    """
+    if mapping == 'shard_map':
+        mesh = Mesh(np.array(chosen), (AXIS,))
+        mapped = jax.shard_map(
+            step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=(P(), P()), check_vma=False
+        )
+        return jax.jit(mapped, donate_argnums=0)
+    if mapping == 'pmap':
+        return _pmap(step, chosen)
+    raise InputError(f'unknown mapping {mapping!r}; there are: {", ".join(MAPPINGS)}')
+
+
+def _pmap(step: Callable, chosen: Sequence[jax.Device]) -> Callable:
+    count = len(chosen)
+    mapped = jax.pmap(step, axis_name=AXIS, devices=chosen, in_axes=(None, 0), out_axes=None)
+    share = jax.jit(partial(jax.tree.map, lambda x: x.reshape(count, -1, *x.shape[1:])))
+
+    def run(state: Any, batch: Any) -> Any:
+        return mapped(state, share(batch))
+
+    return run
+
+
+def map_eval_step(step: Callable, chosen: Sequence[jax.Device]) -> Callable:
+    """Maps `(variables, batch) -> outputs` over devices; outputs keep the batch's order."""
+    mesh = Mesh(np.array(chosen), (AXIS,))
+    mapped = jax.shard_map(
+        step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=P(AXIS), check_vma=False
+    )
+    return jax.jit(mapped)
+
+
+def replicate(tree: Any, chosen: Sequence[jax.Device]) -> Any:
+    """Places a tree on all devices."""
+    return jax.device_put(tree, NamedSharding(Mesh(np.array(chosen), (AXIS,)), P()))
+
+
+def shard(batch: Any, chosen: Sequence[jax.Device]) -> Any:
+    """Places a batch on the devices, split along its first axis.
+
+    With several processes each passes its own share, and the batch is the union of the shares.
+    """
+    sharding = NamedSharding(Mesh(np.array(chosen), (AXIS,)), P(AXIS))
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)

@@ -1,0 +1,109 @@
+"""One optimiser per parameter group, with PyTorch's update rules."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jax
+import optax
+
+from dmsrl_jax.errors import InputError
+from dmsrl_jax.training import schedules
+
+NAMES = ('sgd', 'adamw')
+DEFAULTS: dict[str, Any] = {
+    'name': 'sgd',
+    'learning_rate': 0.01,
+    'momentum': 0.9,
+    'nesterov': True,
+    'weight_decay': 5e-4,
+    'schedule': 'constant',
+    'decay_epochs': 30,
+    'decay': 0.1,
+    'warmup_steps': 0,
+    'clip_norm': 0.0,
+}
+
+
+def sgd(
+    learning_rate: Callable[[jax.Array], jax.Array] | float,
+    *,
+    momentum: float = 0.9,
+    nesterov: bool = True,
+    weight_decay: float = 5e-4,
+) -> optax.GradientTransformation:
+    """PyTorch's SGD: weight decay joins the gradient before momentum, the rate comes last.
+
+        g = grad + weight_decay * p;  buf = momentum * buf + g;
+        p -= learning_rate * (g + momentum * buf)   with Nesterov, else  learning_rate * buf
+
+    Args:
+        learning_rate: a number, or a function of the number of updates done.
+        momentum: in [0, 1).
+        nesterov: as in the formula.
+        weight_decay: applied to every parameter, biases and normalisation too.
+
+    Returns:
+        An optax transformation. `update` needs the parameters.
+    """
+    return optax.chain(
+        optax.add_decayed_weights(weight_decay),
+        optax.trace(decay=momentum, nesterov=nesterov),
+        optax.scale_by_learning_rate(learning_rate),
+    )
+
+
+def _one(settings: Mapping[str, Any], total_steps: int, steps_per_epoch: int) -> Any:
+    rate = schedules.learning_rate(
+        settings['schedule'],
+        settings['learning_rate'],
+        total_steps=total_steps,
+        decay_steps=settings['decay_epochs'] * steps_per_epoch,
+        decay=settings['decay'],
+        warmup=settings['warmup_steps'],
+    )
+    decay = settings['weight_decay']
+    if settings['name'] == 'sgd':
+        momentum, nesterov = settings['momentum'], settings['nesterov']
+        update = sgd(rate, momentum=momentum, nesterov=nesterov, weight_decay=decay)
+    elif settings['name'] == 'adamw':
+        update = optax.adamw(rate, weight_decay=decay)
+    else:
+        raise InputError(f'unknown optimizer {settings["name"]!r}; there are: {", ".join(NAMES)}')
+    clip = settings['clip_norm']
+    return optax.chain(optax.clip_by_global_norm(clip), update) if clip else update
+
+
+def create(
+    settings: Mapping[str, Any], groups: Iterable[str], *, total_steps: int, steps_per_epoch: int
+) -> dict[str, optax.GradientTransformation]:
+    """Makes the optimiser of each parameter group.
+
+    Args:
+        settings: the fields of `DEFAULTS`, and `groups`: for each group that differs, a mapping with
+            the fields that differ; `multiplier` there scales the learning rate instead of setting it.
+        groups: names of the parameter groups that exist.
+        total_steps: steps of the run.
+        steps_per_epoch: steps in one pass over source.
+
+    Returns:
+        `{group: optax transformation}`.
+
+    Raises:
+        InputError: an unknown field or optimiser.
+    """
+    special = settings.get('groups', {})
+    result = {}
+    for group in groups:
+        merged = {**DEFAULTS, **{k: v for k, v in settings.items() if k != 'groups'}}
+        changes = dict(special.get(group, {}))
+        multiplier = changes.pop('multiplier', 1.0)
+        merged.update(changes)
+        unknown = sorted(set(merged) - set(DEFAULTS))
+        if unknown:
+            raise InputError(
+                f'optimizer settings of group {group!r} have unknown fields {", ".join(unknown)}; '
+                f'known: {", ".join(DEFAULTS)}'
+            )
+        merged['learning_rate'] *= multiplier
+        result[group] = _one(merged, total_steps, steps_per_epoch)
+    return result
