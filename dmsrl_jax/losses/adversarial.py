@@ -66,7 +66,7 @@ def domain_adversarial_loss(logits_s: jax.Array, logits_t: jax.Array) -> jax.Arr
     chex.assert_equal_rank([logits_s, logits_t])
     chex.assert_rank([logits_s, logits_t], {1, 2})
     if logits_s.ndim == 2:
-        chex.assert_axis_dimension([logits_s, logits_t], 1, 1)
+        chex.assert_shape([logits_s, logits_t], (None, 1))
     dtype = jnp.promote_types(logits_s.dtype, jnp.float32)
     # -log sigmoid(l) = softplus(-l): no probability is formed, so nothing saturates.
     losses_s = jax.nn.softplus(-logits_s.astype(dtype))

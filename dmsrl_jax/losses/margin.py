@@ -77,6 +77,7 @@ def margin_metric_loss(
         weighing and hinge.
     """
     chex.assert_equal_shape(centers)
+    chex.assert_axis_dimension_gteq(centers.source, 0, 2)
     center_s, center_t = map(_accumulable, centers)
     terms = {
         'intra_s': _intra(features_s, labels_s, center_s, None),
@@ -118,6 +119,7 @@ def common_margin_metric_loss(
     Returns:
         Scalar loss and the terms `intra_s`, `intra_t`, `inter`.
     """
+    chex.assert_axis_dimension_gteq(centers, 0, 2)
     centers = _accumulable(centers)
     terms = {
         'intra_s': _intra(features_s, labels_s, centers, None),
@@ -130,7 +132,7 @@ def common_margin_metric_loss(
 
 def _accumulable(x: jax.Array) -> jax.Array:
     """Returns x in float32 or wider: sums of squares over D in bfloat16 lose the small terms."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return jnp.asarray(x, jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _intra(
@@ -152,7 +154,6 @@ def _intra(
 
 def _inter(centers: jax.Array) -> jax.Array:
     """Returns sum_{i<j} ||c_i - c_j||^2 / (C(C-1)), which is sum_i ||c_i - mean||^2 / (C-1)."""
-    chex.assert_axis_dimension_gteq(centers, 0, 2)
     # Through the mean it takes no [C, C, D] array and no difference of large numbers.
     deviations = centers - centers.mean(axis=0, keepdims=True)
     return jnp.square(deviations).sum() / (centers.shape[0] - 1)

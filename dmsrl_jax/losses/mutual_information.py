@@ -150,8 +150,8 @@ def infonce_bound(scores: jax.Array) -> jax.Array:
         Scalar, nats.
     """
     _assert_square(scores)
-    scores = _accumulable(scores)
-    return (jnp.diagonal(scores) - _log_mean_exp(scores, axis=1)).mean()
+    log_shares = jax.nn.log_softmax(_accumulable(scores), axis=1)
+    return math.log(scores.shape[0]) + jnp.diagonal(log_shares).mean()
 
 
 def club_bound(log_q: jax.Array, marginal: jax.Array | None = None) -> jax.Array:
@@ -264,17 +264,16 @@ def shuffled_pairs(
 
 def _contrast(positive: jax.Array, negatives: jax.Array) -> jax.Array:
     scores = jnp.concatenate([positive[:, None], negatives], axis=1)
-    return (positive - _log_mean_exp(scores, axis=1)).mean()
+    return math.log(scores.shape[1]) + jax.nn.log_softmax(scores, axis=1)[:, 0].mean()
 
 
-def _log_mean_exp(scores: jax.Array, axis: int | None = None) -> jax.Array:
-    count = scores.size if axis is None else scores.shape[axis]
-    return jax.scipy.special.logsumexp(scores, axis=axis) - math.log(count)
+def _log_mean_exp(scores: jax.Array) -> jax.Array:
+    return jax.scipy.special.logsumexp(scores) - math.log(scores.size)
 
 
 def _accumulable(scores: jax.Array) -> jax.Array:
     """Returns scores in float32 or wider: means of exponentials need more than bfloat16."""
-    return scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
+    return jnp.asarray(scores, jnp.promote_types(scores.dtype, jnp.float32))
 
 
 def _assert_square(scores: jax.Array) -> None:
