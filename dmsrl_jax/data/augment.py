@@ -174,13 +174,24 @@ def _random_resized_crop(
     side = image.shape[0]
     window = side * jax.random.uniform(key_scale, (), minval=min_scale, maxval=1.0)
     offset = (side - window) * jax.random.uniform(key_offset, (2,))
-    zoom = size / window
-    return jax.image.scale_and_translate(
-        image,
-        (size, size, 3),
-        (0, 1),
-        jnp.stack([zoom, zoom]),
-        -offset * zoom,
-        'linear',
-        antialias=False,
-    )
+    for axis in (0, 1):
+        image = _sample_linear(image, offset[axis], window / size, size, axis)
+    return image
+
+
+def _sample_linear(
+    image: chex.Array, start: chex.Array, step: chex.Array, count: int, axis: int
+) -> jax.Array:
+    """Samples `count` pixels of width `step` from `start` on along an axis, bilinearly.
+
+    Equals `jax.image.scale_and_translate(..., 'linear', antialias=False)`; two gathers along one
+    axis are several times faster than its dense weights when each image has its own window.
+    """
+    last = image.shape[axis] - 1
+    centres = start + (jnp.arange(count) + 0.5) * step - 0.5
+    centres = jnp.clip(centres, 0.0, last)
+    low = jnp.floor(centres).astype(jnp.int32)
+    share = (centres - low).reshape([-1 if dim == axis else 1 for dim in range(image.ndim)])
+    below = jnp.take(image, low, axis=axis, mode='clip')
+    above = jnp.take(image, low + 1, axis=axis, mode='clip')
+    return below * (1.0 - share) + above * share

@@ -47,8 +47,14 @@ class Batches:
         return self
 
     def __next__(self) -> Batch:
+        if self.iterator is None:
+            raise RuntimeError('the input pipeline is closed')
         try:
-            return next(self.iterator)
+            batch = next(self.iterator)
+            if not self.settings['workers']:
+                return batch
+            # Out of the shared memory of the workers, which must not outlive the iterator.
+            return {name: np.array(values) for name, values in batch.items()}
         except InputError:
             raise
         except Exception as error:
@@ -77,7 +83,9 @@ class Batches:
 
     def close(self) -> None:
         """Stops threads and worker processes; further batches are not to be had."""
-        self.iterator.close()
+        if self.iterator is not None:
+            self.iterator.close()
+            self.iterator = None  # grain's finaliser fails if it runs at interpreter exit
 
     def __enter__(self) -> 'Batches':
         return self
