@@ -176,6 +176,8 @@ def _random_resized_crop(
     offset = (side - window) * jax.random.uniform(key_offset, (2,))
     for axis in (0, 1):
         image = _sample_linear(image, offset[axis], window / size, size, axis)
+        # Without it XLA on CPU fuses the gathers into all that follows, and repeats them there.
+        image = jax.lax.optimization_barrier(image)
     return image
 
 
