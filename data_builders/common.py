@@ -1,0 +1,244 @@
+"""What the builders share: the record, drops that are counted, finding files, checking images."""
+
+import collections
+import hashlib
+import io
+import os
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tensorflow_datasets as tfds
+from PIL import Image, ImageOps
+
+from dmsrl_jax.data import images
+from dmsrl_jax.errors import InputError
+from dmsrl_jax.expressions import EXPRESSIONS
+
+_JUNK = ('.DS_Store', 'Thumbs.db', 'desktop.ini', '__MACOSX')
+_EXAMPLES = 5
+# Formats that every reader of the prepared corpus knows; MPO is a JPEG with a second picture.
+_KEPT = ('JPEG', 'MPO', 'PNG')
+_PNG_MODES = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16')
+
+
+class Drops:
+    """Counts what a builder leaves out, by reason, with a few names each."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, list[str]] = {}
+        self._counts: collections.Counter[str] = collections.Counter()
+
+    def add(self, reason: str, name: str) -> None:
+        """Notes that the image or row `name` is left out."""
+        self._counts[reason] += 1
+        if self._counts[reason] <= _EXAMPLES:
+            self._names.setdefault(reason, []).append(name)
+
+    def __len__(self) -> int:
+        return self._counts.total()
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        """`{reason: {'count': n, 'examples': up to five names}}`, most frequent first."""
+        return {
+            reason: {'count': count, 'examples': self._names[reason]}
+            for reason, count in self._counts.most_common()
+        }
+
+
+class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Base of the builders: `array_record` files, the common record, options and drops.
+
+    Attributes:
+        options: option name to value, see each builder's `options()`.
+        manual_dir: the folder with the user's files, or None to take TFDS's own manual folder.
+        drops: what was left out so far.
+        total: number of images to come at most, once known (for progress bars).
+    """
+
+    VERSION = tfds.core.Version('1.0.0')
+    RELEASE_NOTES = {'1.0.0': 'First release.'}
+    IMAGE_SHAPE: tuple[int | None, int | None, int] = (None, None, 3)
+
+    def __init__(
+        self,
+        *,
+        options: dict[str, Any] | None = None,
+        manual_dir: str | os.PathLike[str] | None = None,
+        file_format: Any = None,
+        **kwargs: Any,
+    ):
+        super().__init__(file_format=file_format or 'array_record', **kwargs)
+        self.options = options or {}
+        self.manual_dir = manual_dir
+        self.drops = Drops()
+        self.total: int | None = None
+
+    def _create_builder_config(self, builder_config: Any, version: Any) -> Any:
+        # The library warns of configs that it does not know; here they are names that users choose.
+        if isinstance(builder_config, tfds.core.BuilderConfig):
+            return builder_config
+        return super()._create_builder_config(builder_config, version)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(
+                {
+                    'image': tfds.features.Image(shape=self.IMAGE_SHAPE),
+                    'label': tfds.features.ClassLabel(names=EXPRESSIONS),
+                    'file': tfds.features.Text(),
+                    'subject': tfds.features.Text(),
+                }
+            ),
+            supervised_keys=('image', 'label'),
+        )
+
+    def source_folder(self, dl_manager: Any) -> pathlib.Path:
+        """The folder with the user's files, checked.
+
+        Args:
+            dl_manager: TFDS's download manager, asked where no `manual_dir` was given.
+
+        Returns:
+            The folder.
+
+        Raises:
+            InputError: it does not exist, is no folder or is empty.
+        """
+        needs = f'{self.name} needs {self.MANUAL_DOWNLOAD_INSTRUCTIONS}'
+        if self.manual_dir is None:
+            try:
+                return pathlib.Path(dl_manager.manual_dir)
+            except AssertionError as error:
+                raise InputError(f'{needs}; say where with --manual_dir DIR') from error
+        folder = pathlib.Path(self.manual_dir).expanduser()
+        if not folder.is_dir():
+            what = 'is a file; give the folder it is in' if folder.exists() else 'does not exist'
+            raise InputError(f'--manual_dir {folder} {what}. {needs}')
+        if not listing(folder):
+            raise InputError(f'--manual_dir {folder} is empty. {needs}')
+        return folder
+
+
+def is_junk(name: str) -> bool:
+    """Whether a file or folder name is litter of an operating system or an archiver."""
+    return name in _JUNK or name.startswith('._')
+
+
+def listing(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Content of a folder, sorted, without junk."""
+    return sorted(path for path in folder.iterdir() if not is_junk(path.name))
+
+
+def find_files(
+    root: pathlib.Path, wanted: Callable[[str], bool], *, depth: int = 2
+) -> list[pathlib.Path]:
+    """Finds files by name in the shallowest folder level that has any.
+
+    Args:
+        root: where to begin.
+        wanted: tells from a file's name whether it is looked for.
+        depth: how many folders deep corpora may be wrapped.
+
+    Returns:
+        The files, all of the same level, sorted; empty if there are none.
+    """
+    level = [root]
+    for _ in range(depth + 1):
+        content = [path for folder in level for path in listing(folder)]
+        if found := [path for path in content if wanted(path.name) and path.is_file()]:
+            return found
+        level = [path for path in content if path.is_dir()]
+    return []
+
+
+def describe(folder: pathlib.Path, *, most: int = 8) -> str:
+    """What lies in a folder, for messages."""
+    names = [path.name + ('/' if path.is_dir() else '') for path in listing(folder)]
+    more = f' and {len(names) - most} more' if len(names) > most else ''
+    return f'{folder} holds {", ".join(names[:most]) or "nothing"}{more}'
+
+
+def hash_fraction(key: str, seed: int) -> float:
+    """A number in [0, 1) that depends on `key` and `seed` alone: the same on every machine."""
+    digest = hashlib.blake2b(f'{seed}:{key}'.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, 'big') / 2**64
+
+
+def digest(data: bytes) -> bytes:
+    """A fingerprint of some bytes."""
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def stored_bytes(data: bytes, name: str) -> bytes:
+    """Checks an image by decoding it; JPEG and PNG stay as they are, all others become PNG.
+
+    Args:
+        data: the bytes of an image file.
+        name: its path, for messages.
+
+    Returns:
+        The bytes to store.
+
+    Raises:
+        InputError: not an image, cut short, or a decompression bomb.
+    """
+    images.decode(data, 8, name=name)
+    with Image.open(io.BytesIO(data)) as image:
+        if image.format in _KEPT:
+            return data
+        picture = ImageOps.exif_transpose(image)
+        return png(picture if picture.mode in _PNG_MODES else picture.convert('RGB'))
+
+
+def png(image: Image.Image) -> bytes:
+    """Encodes an image as PNG."""
+    out = io.BytesIO()
+    image.save(out, 'PNG')
+    return out.getvalue()
+
+
+def record(image: bytes, label: int, file: str, subject: str = '') -> dict[str, Any]:
+    """One example of the common form; `subject` is empty where it is not known."""
+    return {'image': image, 'label': label, 'file': file, 'subject': subject}
+
+
+def make(
+    builder: type[CorpusBuilder],
+    options: dict[str, tuple[type, Any, str]],
+    values: dict[str, Any],
+    **kwargs: Any,
+) -> CorpusBuilder:
+    """Builds a builder from its table of options; what `make_builder` functions call.
+
+    Args:
+        builder: the class.
+        options: its table of options: (type, default, help) by name.
+        values: values given by the user.
+        **kwargs: passed to the class.
+
+    Returns:
+        The builder, with `options` filled up by the defaults.
+
+    Raises:
+        InputError: an option that the builder does not have.
+    """
+    for name in values:
+        if name not in options:
+            known = ', '.join(f'{key} ({text})' for key, (_, _, text) in options.items())
+            raise InputError(f'unknown option {name!r}; this builder knows: {known or "none"}')
+    defaults = {name: default for name, (_, default, _) in options.items()}
+    return builder(options=defaults | values, **kwargs)
+
+
+def checked_examples(
+    split: str, examples: Iterator[tuple[Any, dict[str, Any]]], drops: Drops
+) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Passes examples on and refuses a split from which nothing is left."""
+    empty = True
+    for example in examples:
+        empty = False
+        yield example
+    if empty:
+        reasons = ', '.join(f'{n["count"]} {reason}' for reason, n in drops.as_dict().items())
+        raise InputError(f'no image is left in split {split!r}; left out: {reasons or "none"}')

@@ -1,0 +1,1 @@
+"""Any folder of images with a list of labels."""

@@ -1,0 +1,255 @@
+"""TFDS builder of any folder of images with a list of labels; configs are names users choose."""
+
+import os
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import tensorflow_datasets as tfds
+
+from data_builders import common, label_codes
+from data_builders.image_list import lists
+from dmsrl_jax.errors import InputError
+
+NEEDS = 'images and a list of them (CSV with a header, or lines `path label`)'
+_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_-]*')
+
+
+class Item(NamedTuple):
+    """One image that is kept: where it lies, its name in the list, label and subject."""
+
+    path: pathlib.Path
+    name: str
+    label: int
+    subject: str
+
+
+def options() -> dict[str, tuple[type, Any, str]]:
+    """What can be set when preparing: name to (type, default, help)."""
+    return {
+        'list': (str, '', 'list file below manual_dir; default: the only one that is found'),
+        'images': (str, '', 'folder that the paths of the list are relative to; default: found'),
+        'codes': (str, 'canonical', f'what numbers mean: {", ".join(label_codes.ORDERS)}'),
+        'path_column': (str, '', f'default: {", ".join(lists.PATH_COLUMNS)}'),
+        'label_column': (str, '', f'default: {", ".join(lists.LABEL_COLUMNS)}'),
+        'subject_column': (str, '', 'column that names the person; no person in both splits'),
+        'subject_pattern': (str, '', 'regular expression whose first group in the path names it'),
+        'test_fraction': (float, 0.2, 'share of the persons, or else images, in the test split'),
+        'split_seed': (int, 0, 'another number gives another split'),
+        'on_corrupt': (str, 'error', 'error, or drop: leave corrupt images out and count them'),
+    }
+
+
+def make_builder(
+    config_name: str | None,
+    *,
+    data_dir: str | os.PathLike[str],
+    manual_dir: str | os.PathLike[str] | None = None,
+    **values: Any,
+) -> 'Builder':
+    """The builder of one list.
+
+    Args:
+        config_name: a name of the user's choice, to keep several lists apart; None for `default`.
+        data_dir: where prepared corpora lie.
+        manual_dir: folder with the list and the images.
+        **values: options by name, see `options`.
+
+    Returns:
+        A builder ready for `download_and_prepare`.
+
+    Raises:
+        InputError: a bad name, an unknown option, or a value out of range.
+    """
+    name = config_name or 'default'
+    if not _NAME.fullmatch(name):
+        raise InputError(f'image_list/{name}: a name is made of letters, digits, _ and -')
+    known = {config.name: config for config in Builder.BUILDER_CONFIGS}
+    config = known.get(name) or tfds.core.BuilderConfig(name=name, description=f'the list {name}')
+    folders = {'data_dir': data_dir, 'manual_dir': manual_dir}
+    builder = common.make(Builder, options(), values, config=config, **folders)
+    _check(builder.options)
+    return builder
+
+
+def _check(values: dict[str, Any]) -> None:
+    if not 0.0 <= values['test_fraction'] <= 1.0:
+        raise InputError(f'test_fraction={values["test_fraction"]} must be in 0..1')
+    if values['on_corrupt'] not in ('error', 'drop'):
+        raise InputError(f'on_corrupt={values["on_corrupt"]!r} must be error or drop')
+    if values['codes'] not in label_codes.ORDERS:
+        known = ', '.join(label_codes.ORDERS)
+        raise InputError(f'codes={values["codes"]!r} is unknown; known: {known}')
+    try:
+        re.compile(values['subject_pattern'])
+    except re.error as error:
+        raise InputError(f'subject_pattern={values["subject_pattern"]!r}: {error}') from error
+
+
+class Builder(common.CorpusBuilder):
+    """Writes train and test, a fixed split of our own."""
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = NEEDS
+    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name='default', description='a list of images')]
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        values = {name: default for name, (_, default, _) in options().items()} | self.options
+        root = self.source_folder(dl_manager)
+        path = lists.find_list(root, values['list'])
+        entries = keep_known(merge(lists.read(path, values), self.drops), self.drops)
+        items = locate(entries, image_folders(root, path, values['images']), path, self.drops)
+        items = same_pictures(with_subjects(items, values['subject_pattern'], path), self.drops)
+        self.total = len(items)
+        test = [common.hash_fraction(i.subject or i.name, values['split_seed']) for i in items]
+        splits: dict[str, list[Item]] = {'train': [], 'test': []}
+        for item, fraction in zip(items, test, strict=True):
+            splits['test' if fraction < values['test_fraction'] else 'train'].append(item)
+        return {
+            split: common.checked_examples(split, self._generate_examples(part), self.drops)
+            for split, part in splits.items()
+            if part
+        }
+
+    def _generate_examples(self, items: list[Item]) -> Iterator[tuple[str, dict[str, Any]]]:
+        for item in items:
+            try:
+                image = common.stored_bytes(item.path.read_bytes(), str(item.path))
+            except InputError as error:
+                if self.options.get('on_corrupt') == 'drop':
+                    self.drops.add('corrupt image', item.name)
+                    continue
+                raise InputError(f'{error} (--set on_corrupt=drop leaves it out)') from error
+            yield item.name, common.record(image, item.label, item.name, item.subject)
+
+
+def keep_known(entries: list[lists.Entry], drops: common.Drops) -> list[lists.Entry]:
+    """Leaves out labels that are none of the seven."""
+    for entry in entries:
+        if entry.label is None:
+            drops.add(f'label {entry.word.lower()}', entry.path)
+    return [entry for entry in entries if entry.label is not None]
+
+
+def merge(entries: list[lists.Entry], drops: common.Drops) -> list[lists.Entry]:
+    """Keeps one line per path; none where the lines contradict each other."""
+    labels: dict[str, set[int | None]] = {}
+    for entry in entries:
+        labels.setdefault(_normal(entry.path), set()).add(entry.label)
+    kept: dict[str, lists.Entry] = {}
+    for entry in entries:
+        path = _normal(entry.path)
+        if len(labels[path]) > 1:
+            drops.add('listed with different labels', entry.path)
+        elif path in kept:
+            drops.add('listed again with the same label', entry.path)
+        else:
+            kept[path] = entry
+    return list(kept.values())
+
+
+def _normal(path: str) -> str:
+    return pathlib.PurePosixPath(path).as_posix()
+
+
+def image_folders(root: pathlib.Path, path: pathlib.Path, images: str) -> list[pathlib.Path]:
+    """Folders that the paths of a list may be relative to, the likeliest first.
+
+    Args:
+        root: the user's folder.
+        path: the list.
+        images: the option; empty to try the list's folder, `root`, `images/` in either, and the
+            only subfolder.
+
+    Returns:
+        The folders that exist.
+
+    Raises:
+        InputError: the option names no folder.
+    """
+    if images:
+        for folder in (root / images, path.parent / images):
+            if folder.is_dir():
+                return [folder]
+        raise InputError(f'images={images}: no such folder; {common.describe(root)}')
+    folders = [path.parent, root]
+    for parent in dict.fromkeys((path.parent, root)):
+        below = [folder for folder in common.listing(parent) if folder.is_dir()]
+        folders += [folder for folder in below if folder.name.lower() == 'images']
+        folders += below if len(below) == 1 else []
+    return list(dict.fromkeys(folders))
+
+
+def locate(
+    entries: list[lists.Entry],
+    folders: list[pathlib.Path],
+    path: pathlib.Path,
+    drops: common.Drops,
+) -> list[Item]:
+    """Finds the images of a list; a few may be missing, not most of them.
+
+    Args:
+        entries: the lines.
+        folders: where to look, see `image_folders`.
+        path: the list, for messages.
+        drops: told the missing ones.
+
+    Returns:
+        The images that exist.
+
+    Raises:
+        InputError: more than half are missing: the layout is not what it should be.
+    """
+    items, missing = [], []
+    for entry in entries:
+        found = next((f / entry.path for f in folders if (f / entry.path).is_file()), None)
+        if found is None:
+            missing.append(entry.path)
+        else:
+            items.append(Item(found, _normal(entry.path), int(entry.label or 0), entry.subject))
+    if not items or len(missing) > len(entries) / 2:
+        looked = ', '.join(map(str, folders))
+        raise InputError(
+            f'{len(missing)} of {len(entries)} images of {path} are missing, the first is '
+            f'{(missing or ["none"])[0]!r}; looked in {looked}; {common.describe(folders[-1])}. '
+            'Name the folder that the paths are relative to with --set images=DIR'
+        )
+    for name in missing:
+        drops.add('listed, but there is no such file', name)
+    return items
+
+
+def with_subjects(items: list[Item], pattern: str, path: pathlib.Path) -> list[Item]:
+    """Reads the person out of the image's name; names without one stand for themselves."""
+    if not pattern:
+        return items
+    matches = [re.search(pattern, item.name) for item in items]
+    if not any(matches):
+        raise InputError(f'subject_pattern={pattern!r} fits no image of {path}')
+    return [
+        item._replace(subject=match.group(match.re.groups and 1)) if match else item
+        for item, match in zip(items, matches, strict=True)
+    ]
+
+
+def same_pictures(items: list[Item], drops: common.Drops) -> list[Item]:
+    """Keeps one of several byte-identical files, none where their labels differ.
+
+    A picture under two names could otherwise be in both splits.
+    """
+    sizes: dict[int, list[Item]] = {}
+    for item in items:
+        sizes.setdefault(item.path.stat().st_size, []).append(item)
+    groups: dict[Any, list[Item]] = {}
+    for size, same_size in sizes.items():
+        for item in same_size:
+            content = item.path.read_bytes() if len(same_size) > 1 else b''
+            groups.setdefault((size, common.digest(content)), []).append(item)
+    left_out = set()
+    for same in groups.values():
+        differ = len({item.label for item in same}) > 1
+        reason = 'other labels' if differ else 'the same label'
+        for item in same if differ else same[1:]:
+            drops.add(f'same picture as another file with {reason}', item.name)
+            left_out.add(item.name)
+    return [item for item in items if item.name not in left_out]

@@ -1,0 +1,252 @@
+"""Runs a builder so that a corpus is either complete, with its report, or not there at all."""
+
+import contextlib
+import errno
+import io
+import json
+import os
+import pathlib
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from dmsrl_jax.data import corpora
+from dmsrl_jax.errors import InputError
+from dmsrl_jax.expressions import EXPRESSIONS
+
+_WORK = '.preparing'
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def typed_options(name: str, given: Mapping[str, str]) -> dict[str, Any]:
+    """Turns `--set key=value` texts into values, with the defaults for the rest.
+
+    Args:
+        name: the corpus.
+        given: option name to text.
+
+    Returns:
+        All options of the builder.
+
+    Raises:
+        InputError: an unknown option, or a text that is no value of its type.
+    """
+    table = corpora.builder_module(name).options()
+    values = {key: default for key, (_, default, _) in table.items()}
+    for key, text in given.items():
+        if key not in table:
+            raise InputError(f'{name} has no option {key!r}. {describe_options(table)}')
+        kind = table[key][0]
+        try:
+            values[key] = _BOOLEANS[text.lower()] if kind is bool else kind(text)
+        except (ValueError, KeyError) as error:
+            raise InputError(f'option {key}={text!r} is not a {kind.__name__}') from error
+    return values
+
+
+_BOOLEANS = {'true': True, 'yes': True, '1': True, 'false': False, 'no': False, '0': False}
+
+
+def describe_options(table: Mapping[str, tuple[type, Any, str]]) -> str:
+    """Lists a builder's options with their defaults and help, one per line."""
+    if not table:
+        return 'It has no options.'
+    lines = [f'  {key}={default!r}: {text}' for key, (_, default, text) in table.items()]
+    return '\n'.join(['Its options:', *lines])
+
+
+def prepare(
+    name: str,
+    options: Mapping[str, Any],
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    manual_dir: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    progress: Callable[[str, int | None], Any] | None = None,
+) -> tuple[pathlib.Path, dict[str, Any], bool]:
+    """Builds a corpus beside its final place and moves it there when it is complete.
+
+    Args:
+        name: `<corpus>` or `<corpus>/<config>`.
+        options: all options of the builder, see `typed_options`.
+        data_dir: where prepared corpora lie; None for `corpora.default_data_dir()`.
+        manual_dir: the folder with the user's files, for builders that need some.
+        overwrite: whether to replace a corpus that is there already.
+        progress: called with (name, images to come or None); gives an object with `update()` and
+            `close()`.
+
+    Returns:
+        Folder, report, and whether it was built now (False: it was there with these options).
+
+    Raises:
+        InputError: files that are missing or wrong, a corpus with other options that is in the
+            way, no permission or no space to write.
+    """
+    module, (corpus, _, config) = corpora.builder_module(name), name.partition('/')
+    root = pathlib.Path(data_dir).expanduser() if data_dir else corpora.default_data_dir()
+    source = str(pathlib.Path(manual_dir).expanduser().resolve()) if manual_dir else None
+    with _write_errors(root), _staging(root, name.replace('/', '_')) as staging:
+        builder = module.make_builder(
+            config or None, data_dir=str(staging), manual_dir=source, **options
+        )
+        built = pathlib.Path(builder.data_dir)
+        final = root / built.relative_to(staging)
+        if (final / 'dataset_info.json').exists() and not overwrite:
+            return final, _same(final, options, source), False
+        _check_source(name, module, source, root)
+        start = time.perf_counter()
+        _build(builder, progress)
+        report = {
+            'corpus': '/'.join(built.relative_to(staging).parts[:-1]) or corpus,
+            'options': dict(options),
+            'manual_dir': source,
+            'seconds': round(time.perf_counter() - start, 1),
+            'splits': _count(built),
+            'drops': builder.drops.as_dict() if hasattr(builder, 'drops') else {},
+        }
+        (built / corpora.REPORT).write_text(json.dumps(report, indent=2) + '\n')
+        _replace(built, final, staging)
+        return final, report, True
+
+
+def _same(final: pathlib.Path, options: Mapping[str, Any], source: str | None) -> dict[str, Any]:
+    """The report of a corpus that is there, if it was built in the same way."""
+    report = corpora.report(final)
+    old = report.get('options', dict(options))
+    differ = [f'{k}={old.get(k)!r}, now {v!r}' for k, v in options.items() if old.get(k) != v]
+    if source and report.get('manual_dir', source) != source:
+        differ.append(f'manual_dir={report["manual_dir"]}, now {source}')
+    if differ:
+        raise InputError(
+            f'{final} is there already, prepared with {"; ".join(differ)}. Pass --overwrite to '
+            'replace it'
+        )
+    return report or {'splits': _count(final, keep=False), 'drops': {}, 'options': dict(options)}
+
+
+def _check_source(name: str, module: Any, source: str | None, root: pathlib.Path) -> None:
+    if getattr(module, 'NEEDS', '') and source is None:
+        raise InputError(corpora.missing_message(name, root))
+
+
+def _build(builder: Any, progress: Callable[[str, int | None], Any] | None) -> None:
+    import tensorflow_datasets as tfds
+
+    tfds.disable_progress_bar()  # it draws several; ours is one
+    split_generators = builder._split_generators
+    with contextlib.ExitStack() as stack:
+
+        def watched(dl_manager: Any) -> dict[str, Any]:
+            generators = split_generators(dl_manager)
+            if progress is None:
+                return generators
+            bar = progress(builder.name, getattr(builder, 'total', None))
+            stack.callback(bar.close)
+            return {split: _counted(examples, bar) for split, examples in generators.items()}
+
+        builder._split_generators = watched
+        with contextlib.redirect_stdout(io.StringIO()):  # two banners about downloads
+            builder.download_and_prepare()
+
+
+def _counted(examples: Iterator[Any], bar: Any) -> Iterator[Any]:
+    for example in examples:
+        yield example
+        bar.update()
+
+
+def _count(folder: pathlib.Path, *, keep: bool = True) -> dict[str, dict[str, Any]]:
+    """Counts what was written by reading it back; keeps the labels beside the data."""
+    import tensorflow_datasets as tfds
+
+    splits = tfds.builder_from_directory(folder).info.splits
+    labels = {split: corpora.Corpus(folder.name, split, folder).labels() for split in splits}
+    if keep:
+        np.savez(folder / corpora.LABELS, **labels)
+    return {
+        split: {
+            'images': len(codes),
+            'classes': {word: int(np.sum(codes == i)) for i, word in enumerate(EXPRESSIONS)},
+        }
+        for split, codes in labels.items()
+    }
+
+
+def _replace(built: pathlib.Path, final: pathlib.Path, staging: pathlib.Path) -> None:
+    final.parent.mkdir(parents=True, exist_ok=True)
+    if final.exists():
+        final.rename(staging / 'replaced')
+    built.rename(final)
+
+
+@contextlib.contextmanager
+def _staging(root: pathlib.Path, label: str) -> Iterator[pathlib.Path]:
+    """A folder for the build, cleared of what a killed build left; one process at a time."""
+    root.mkdir(parents=True, exist_ok=True)
+    work = root / _WORK
+    work.mkdir(exist_ok=True)
+    with (work / f'{label}.lock').open('w') as lock:
+        _lock(lock, label)
+        folder = work / label
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lock(file: Any, label: str) -> None:
+    try:
+        import fcntl
+    except ImportError:  # not on Windows: two builds at a time are then the user's business
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(f'another process is preparing {label} in the same data_dir') from error
+
+
+@contextlib.contextmanager
+def _write_errors(root: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            hint = 'the disk is full: free some space or choose another --data_dir'
+        elif error.errno in _DENIED:
+            hint = 'no permission: choose a --data_dir that you may write to'
+        else:
+            hint = 'check --data_dir and --manual_dir'
+        raise InputError(f'cannot prepare the corpus in {root}: {error}; {hint}') from error
+
+
+class Progress:
+    """One bar on a terminal, a line now and then elsewhere (on standard error)."""
+
+    def __init__(self, name: str, total: int | None):
+        from tqdm import tqdm
+
+        self.name, self.total, self.done = name, total, 0
+        self._every = max(1000, (total or 0) // 5)
+        terminal = sys.stderr.isatty()
+        self._bar = tqdm(total=total, desc=name, unit=' images') if terminal else None
+
+    def update(self) -> None:
+        """One more image."""
+        self.done += 1
+        if self._bar is not None:
+            self._bar.update()
+        elif self.done % self._every == 0:
+            of = f' of {self.total}' if self.total else ''
+            print(f'{self.name}: {self.done}{of} images', file=sys.stderr)
+
+    def close(self) -> None:
+        """Ends the bar."""
+        if self._bar is not None:
+            self._bar.close()

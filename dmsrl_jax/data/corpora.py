@@ -1,0 +1,277 @@
+"""Prepared corpora: where they lie, and random access to their records.
+
+`experiments/prepare.py` writes them, TensorFlow Datasets' `array_record` files without TensorFlow;
+images come back as the encoded bytes that were stored.
+"""
+
+import difflib
+import importlib
+import json
+import os
+import pathlib
+import pkgutil
+import re
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from dmsrl_jax.errors import InputError
+
+REPORT, LABELS = 'report.json', 'labels.npz'
+_VERSION = re.compile(r'\d+\.\d+\.\d+')
+
+
+def default_data_dir() -> pathlib.Path:
+    """Folder of the prepared corpora: `$DMSRL_DATA_DIR`, else `~/.cache/dmsrl_jax/corpora`."""
+    if named := os.environ.get('DMSRL_DATA_DIR'):
+        return pathlib.Path(named).expanduser()
+    cache = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
+    return pathlib.Path(cache).expanduser() / 'dmsrl_jax' / 'corpora'
+
+
+def registered() -> tuple[str, ...]:
+    """Names of the corpora that have a builder: the folders of `data_builders`."""
+    try:
+        package = importlib.import_module('data_builders')
+    except ModuleNotFoundError:
+        return ()
+    names = [
+        module.name
+        for module in pkgutil.iter_modules(package.__path__)
+        for root in package.__path__
+        if (pathlib.Path(root) / module.name / f'{module.name}_dataset_builder.py').is_file()
+    ]
+    return tuple(sorted(set(names)))
+
+
+def builder_module(name: str) -> ModuleType:
+    """Imports the module that builds a corpus.
+
+    Args:
+        name: `<corpus>` or `<corpus>/<config>`.
+
+    Returns:
+        The module `data_builders.<corpus>.<corpus>_dataset_builder`.
+
+    Raises:
+        InputError: no such builder.
+    """
+    corpus = name.partition('/')[0]
+    if corpus not in registered():
+        close = difflib.get_close_matches(corpus, registered(), n=1)
+        hint = f'; did you mean {close[0]!r}?' if close else ''
+        raise InputError(
+            f'there is no corpus {corpus!r}{hint} Known: {", ".join(registered()) or "none"} '
+            '(one folder each in data_builders; docs/adding_a_corpus.md says how to add one)'
+        )
+    return importlib.import_module(f'data_builders.{corpus}.{corpus}_dataset_builder')
+
+
+def _latest(folder: pathlib.Path) -> pathlib.Path | None:
+    """The newest complete version below a corpus's folder."""
+    if not folder.is_dir():
+        return None
+    versions = [
+        path
+        for path in folder.iterdir()
+        if _VERSION.fullmatch(path.name) and (path / 'dataset_info.json').is_file()
+    ]
+    return max(versions, key=lambda p: [int(n) for n in p.name.split('.')], default=None)
+
+
+def prepared(data_dir: str | os.PathLike[str] | None = None) -> dict[str, pathlib.Path]:
+    """Finds the corpora that are ready to use.
+
+    Args:
+        data_dir: where prepared corpora lie; None for `default_data_dir()`.
+
+    Returns:
+        Name (`<corpus>` or `<corpus>/<config>`) to folder, sorted by name.
+    """
+    root = pathlib.Path(data_dir).expanduser() if data_dir else default_data_dir()
+    found = {}
+    for folder in sorted([*root.glob('[!.]*'), *root.glob('[!.]*/[!.]*')]):
+        if not _VERSION.fullmatch(folder.name) and (latest := _latest(folder)):
+            found[folder.relative_to(root).as_posix()] = latest
+    return found
+
+
+def find(name: str, data_dir: str | os.PathLike[str] | None = None) -> tuple[str, pathlib.Path]:
+    """Finds one prepared corpus.
+
+    Args:
+        name: `<corpus>/<config>`, or `<corpus>` where it has no configs, one prepared config, or
+            one called `default`.
+        data_dir: where prepared corpora lie; None for `default_data_dir()`.
+
+    Returns:
+        The full name and the folder.
+
+    Raises:
+        InputError: it is not prepared (the message says how to), or the name is ambiguous.
+    """
+    corpora = prepared(data_dir)
+    configs = [other for other in corpora if other.startswith(f'{name}/')]
+    for full in (name, f'{name}/default', *(configs if len(configs) == 1 else ())):
+        if full in corpora:
+            return full, corpora[full]
+    if configs:
+        raise InputError(f'corpus {name!r} is prepared several times: say {" or ".join(configs)}')
+    raise InputError(missing_message(name, data_dir))
+
+
+def missing_message(name: str, data_dir: str | os.PathLike[str] | None = None) -> str:
+    """Says which builder, which files, where to put them and which command prepares a corpus.
+
+    Args:
+        name: `<corpus>` or `<corpus>/<config>`.
+        data_dir: where it should have been; None for `default_data_dir()`.
+
+    Returns:
+        One paragraph.
+
+    Raises:
+        InputError: there is no builder of that name.
+    """
+    needs = getattr(builder_module(name), 'NEEDS', '')
+    folder, corpus = f'data_builders/{name.partition("/")[0]}', f'--corpus {name}'
+    command = f'python experiments/prepare.py {corpus}'
+    command += (' --manual_dir DIR' if needs else '') + (
+        f' --data_dir {data_dir}' if data_dir else ''
+    )
+    files = f'It needs {needs}: put that in a folder DIR and run' if needs else 'Run'
+    return (
+        f'corpus {name!r} is not prepared in {data_dir or default_data_dir()}. {files}: {command} '
+        f'(builder: {folder}; {folder}/README.md says where the files come from)'
+    )
+
+
+def report(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """Reads what the builder found: options, images and classes per split, drops.
+
+    Args:
+        folder: a prepared corpus's folder, see `find`.
+
+    Returns:
+        The content of its `report.json`; empty if there is none.
+    """
+    path = pathlib.Path(folder) / REPORT
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def load(name: str, split: str, *, data_dir: str | os.PathLike[str] | None = None) -> 'Corpus':
+    """Opens one split of a prepared corpus.
+
+    Args:
+        name: `<corpus>` or `<corpus>/<config>`, see `find`.
+        split: `train`, `test`, ..., `all` for all of them, sums such as `train+test`, slices such
+            as `train[:90%]`.
+        data_dir: where prepared corpora lie; None for `default_data_dir()`.
+
+    Returns:
+        The corpus.
+
+    Raises:
+        InputError: it is not prepared, damaged, has no such split, or the split is empty.
+    """
+    full, folder = find(name, data_dir)
+    return Corpus(full, split, folder)
+
+
+class Corpus:
+    """Random access to the records of one split; can be pickled (for worker processes).
+
+    Attributes:
+        name: full name, `<corpus>` or `<corpus>/<config>`.
+        split: as given to `load`.
+        folder: where the files lie.
+    """
+
+    def __init__(self, name: str, split: str, folder: str | os.PathLike[str]):
+        self.name, self.split, self.folder = name, split, pathlib.Path(folder)
+        self._source: Any = None
+        self._labels: np.ndarray | None = None
+        self._length = len(self._open())
+        if not self._length:
+            raise InputError(f'split {split!r} of corpus {name!r} has no images')
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return self._length
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """One record: `image` (encoded bytes), `label` (0..6), `file`, and `subject` if known."""
+        index = int(index)
+        if not -self._length <= index < self._length:
+            raise IndexError(f'{self!r} has {self._length} images, asked for number {index}')
+        record = self._open()[index % self._length]
+        return {key: value if key == 'image' else _plain(value) for key, value in record.items()}
+
+    def __repr__(self) -> str:
+        return f'Corpus({self.name!r}, {self.split!r})'
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves open files out."""
+        return self.__dict__ | {'_source': None}
+
+    def labels(self) -> np.ndarray:
+        """All labels, int32 [N], in the order of the records (stored: no image is read)."""
+        if self._labels is None:
+            stored = self._stored_labels()
+            if stored is None or len(stored) != len(self):
+                stored = np.asarray([self[i]['label'] for i in range(len(self))], np.int32)
+            self._labels = stored
+        return self._labels
+
+    def _open(self) -> Any:
+        if self._source is None:
+            import tensorflow_datasets as tfds
+
+            builder = _builder(self.folder)
+            _check_split(self.split, builder.info.splits, self.name)
+            decoders = {'image': tfds.decode.SkipDecoding()}
+            self._source = builder.as_data_source(split=self.split, decoders=decoders)
+        return self._source
+
+    def _stored_labels(self) -> np.ndarray | None:
+        path = self.folder / LABELS
+        if not path.is_file():
+            return None
+        parts = _instructions(self.split, _builder(self.folder).info.splits)
+        with np.load(path) as stored:
+            return np.concatenate([stored[part.splitname][part.from_ : part.to] for part in parts])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode()
+    return value.item() if isinstance(value, np.generic | np.ndarray) else value
+
+
+def _builder(folder: pathlib.Path) -> Any:
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.builder_from_directory(folder)
+    except Exception as error:  # whatever a cut or foreign file makes the library raise
+        raise InputError(
+            f'the prepared corpus in {folder} is damaged ({type(error).__name__}: {error}); '
+            'prepare it again with --overwrite'
+        ) from error
+
+
+def _instructions(split: str, splits: Any) -> Any:
+    import tensorflow_datasets as tfds
+
+    return tfds.core.splits.AbstractSplit.from_spec(split).to_absolute(splits)
+
+
+def _check_split(split: str, splits: Any, name: str) -> None:
+    try:
+        _instructions(split, splits)
+    except Exception as error:  # ValueError, KeyError, AssertionError, by the kind of mistake
+        raise InputError(
+            f'corpus {name!r} has no split {split!r}; it has {", ".join(splits)}, all, and slices '
+            "such as 'train[:90%]'"
+        ) from error

@@ -1,0 +1,149 @@
+"""Prepares a corpus: `python experiments/prepare.py --corpus NAME [--manual_dir DIR]`.
+
+python experiments/prepare.py --list                         # the corpora that can be prepared
+python experiments/prepare.py --corpus image_list --help_corpus
+python experiments/prepare.py --corpus fer2013 --manual_dir downloads/fer2013
+python experiments/prepare.py --corpus synthetic_faces/wild --set train=500 --set test=100
+"""
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags, logging
+
+from dmsrl_jax.data import corpora
+from dmsrl_jax.errors import InputError
+from dmsrl_jax.expressions import EXPRESSIONS
+from experiments import cli
+
+
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines the flags of this command (not at import: other commands use the same names)."""
+    text, switch = flags.DEFINE_string, flags.DEFINE_bool
+    text('corpus', None, '<corpus> or <corpus>/<config>; see --list.', flag_values=values)
+    text('manual_dir', None, 'Folder with the files that you obtained.', flag_values=values)
+    text('data_dir', None, 'Where prepared corpora lie (default: $DMSRL_DATA_DIR, else '
+         '~/.cache/dmsrl_jax/corpora).', flag_values=values)  # fmt: skip
+    flags.DEFINE_multi_string('set', [], 'Option of the builder: key=value.', flag_values=values)
+    switch('overwrite', False, 'Replace the corpus if it is there.', flag_values=values)
+    switch('list', False, 'List the corpora and stop.', flag_values=values)
+    switch('help_corpus', False, "Print the corpus's README and options.", flag_values=values)
+
+
+def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
+    """Prepares one corpus, lists all, or prints the help of one."""
+    if len(argv) > 1:
+        raise InputError(f'unexpected arguments: {" ".join(argv[1:])}; see --help')
+    logging.set_verbosity(logging.WARNING)  # the library tells its every step at INFO
+    flag = values.flag_values_dict()
+    if flag['list']:
+        print(listing(flag['data_dir']))
+        return
+    if not flag['corpus']:
+        raise InputError(f'pass --corpus NAME, one of {", ".join(corpora.registered())}')
+    if flag['help_corpus']:
+        print(help_text(flag['corpus']))
+        return
+    from data_builders import preparing
+
+    options = preparing.typed_options(flag['corpus'], parse_settings(flag['set']))
+    folder, report, new = preparing.prepare(
+        flag['corpus'],
+        options,
+        data_dir=flag['data_dir'],
+        manual_dir=flag['manual_dir'],
+        overwrite=flag['overwrite'],
+        progress=preparing.Progress,
+    )
+    if not new:
+        print('already prepared with these options')
+    print(summary(folder, report))
+    print(next_command(report.get('corpus', flag['corpus']), flag['data_dir']))
+
+
+def parse_settings(texts: Sequence[str]) -> dict[str, str]:
+    """Splits `key=value` texts.
+
+    Raises:
+        InputError: a text without `=`, or a key given twice.
+    """
+    settings: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition('=')
+        if not equals or not key.strip():
+            raise InputError(f'--set takes key=value, got {text!r}')
+        if key.strip() in settings:
+            raise InputError(f'--set {key.strip()} is given twice')
+        settings[key.strip()] = value.strip()
+    return settings
+
+
+def summary(folder: pathlib.Path, report: dict[str, Any]) -> str:
+    """The report as a table: images per class and split, drops, where it lies."""
+    splits = report['splits']
+    widths = [max(10, *map(len, splits)), *(max(7, len(word)) for word in EXPRESSIONS), 7]
+    lines = [_row(['split', *EXPRESSIONS, 'images'], widths)]
+    for split, found in splits.items():
+        cells = [split, *(found['classes'][word] for word in EXPRESSIONS), found['images']]
+        lines.append(_row(cells, widths))
+    drops = report['drops'].items()
+    total = sum(found['count'] for _, found in drops)
+    lines.append(f'left out: {total or "nothing"}')
+    for reason, found in drops:
+        examples = ', '.join(found['examples'])
+        more = ', ...' if found['count'] > len(found['examples']) else ''
+        lines.append(f'  {found["count"]:6d}  {reason}: {examples}{more}')
+    seconds = f', built in {report["seconds"]} s' if 'seconds' in report else ''
+    lines.append(f'lies in {folder}{seconds}')
+    return '\n'.join(lines)
+
+
+def _row(cells: Sequence[Any], widths: Sequence[int]) -> str:
+    first, *rest = (str(cell) for cell in cells)
+    columns = [first.ljust(widths[0])]
+    columns += [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
+    return '  '.join(columns)
+
+
+def next_command(name: str, data_dir: str | None) -> str:
+    """What to type next: train on this corpus and another one, or prepare another one."""
+    others = [other for other in corpora.prepared(data_dir) if other != name]
+    where = f' --data_dir {data_dir}' if data_dir else ''
+    if not others:
+        other = 'synthetic_faces/studio' if not name.startswith('synthetic') else 'fer2013'
+        return (
+            f'next: prepare a second corpus, python experiments/prepare.py --corpus {other}{where}'
+        )
+    pair = f'{others[0]},{name}'
+    data = f' --config.data_dir={data_dir}' if data_dir else ''
+    return (
+        f'next: python experiments/train.py --config experiments/configs/pair.py:{pair} '
+        f'--workdir runs/{pair.replace("/", "_").replace(",", "-")}{data}'
+    )
+
+
+def listing(data_dir: str | None) -> str:
+    """All corpora with a builder, and those that are prepared with their numbers of images."""
+    lines = ['can be prepared (--corpus NAME, details: --help_corpus):']
+    lines += [f'  {name}' for name in corpora.registered()]
+    lines.append(f'prepared in {data_dir or corpora.default_data_dir()}:')
+    for name, folder in corpora.prepared(data_dir).items():
+        splits = corpora.report(folder).get('splits', {})
+        counts = ', '.join(f'{split} {found["images"]}' for split, found in splits.items())
+        lines.append(f'  {name}: {counts or folder}')
+    return '\n'.join(lines)
+
+
+def help_text(name: str) -> str:
+    """A builder's README and options."""
+    from data_builders import preparing
+
+    module = corpora.builder_module(name)
+    readme = pathlib.Path(module.__file__ or '').with_name('README.md')
+    return f'{readme.read_text()}\n{preparing.describe_options(module.options())}'
+
+
+if __name__ == '__main__':
+    define_flags()
+    cli.run(main)
