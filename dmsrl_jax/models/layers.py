@@ -1,0 +1,299 @@
+"""Layers that know two domains and a device axis: BatchNorm, Dropout, convolution, pooling."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from dmsrl_jax.errors import InputError
+
+STATISTICS = ('shared', 'per_domain')
+
+# variance 2 / (kernel height * kernel width * output channels), not truncated
+he_normal_fan_out = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
+xavier_normal = nn.initializers.xavier_normal()
+
+
+class Mode(NamedTuple):
+    """How one call of a network runs; see `Classifier` for the meaning of the fields."""
+
+    train: bool = False
+    domains: int = 1
+    domain: int | jax.Array | None = None
+
+    @property
+    def groups(self) -> int:
+        """Number of domains stacked along the batch axis; evaluation never tells them apart."""
+        return self.domains if self.train else 1
+
+
+def check_images(images: jax.Array, mode: Mode, minimum: int) -> None:
+    """Raises InputError unless images are a floating [B, H, W, 3] batch that the network can take.
+
+    Args:
+        images: the batch to check.
+        mode: how the network is called; in training, the batch must split into its domains.
+        minimum: least height and width in pixels.
+    """
+    if images.ndim != 4 or images.shape[-1] != 3:
+        raise InputError(f'images must have shape [B, H, W, 3], got {list(images.shape)}')
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise InputError(
+            f'images must be floating point in 0..1, got {images.dtype}; divide uint8 by 255 first'
+        )
+    height, width = images.shape[1:3]
+    if min(height, width) < minimum:
+        raise InputError(
+            f'images of {height}x{width} pixels are too small: '
+            f'this network needs at least {minimum}x{minimum}'
+        )
+    if mode.domains not in (1, 2):
+        raise InputError(f'domains must be 1 or 2, got {mode.domains}')
+    if images.shape[0] % mode.groups:
+        raise InputError(
+            f'a batch of {images.shape[0]} images does not split into {mode.groups} equal domains; '
+            'stack as many source as target images'
+        )
+
+
+def example_positions(batch: int, domains: int = 1, axis_name: str | None = None) -> jax.Array:
+    """Global position of each example of this device's batch, the same on any number of devices.
+
+    With b examples per domain on each of n devices, example i of domain d on device r has position
+    d * n * b + r * b + i: the place it would have on one device which held the whole batch.
+
+    Args:
+        batch: number of examples on this device, all domains together.
+        domains: number of domains stacked along the batch axis.
+        axis_name: name of the device axis, or None for one device.
+
+    Returns:
+        int32 [batch].
+    """
+    per_domain = batch // domains
+    devices, device = 1, 0
+    if axis_name is not None:
+        devices, device = jax.lax.axis_size(axis_name), jax.lax.axis_index(axis_name)
+    starts = jnp.arange(domains, dtype=jnp.int32) * (devices * per_domain) + device * per_domain
+    offsets = jnp.arange(per_domain, dtype=jnp.int32)
+    return (starts[:, None] + offsets[None, :]).reshape(-1)
+
+
+class Dropout(nn.Module):
+    """Dropout whose mask depends on the key and on each example's global position only.
+
+    So one device and several devices drop the same units of the same examples. The key is the rng
+    collection `dropout`, equal on all devices.
+    """
+
+    rate: float = 0.5
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mode: Mode) -> jax.Array:
+        """Drops units of x [B, ...] in training and scales the others by 1 / (1 - rate)."""
+        if not mode.train or self.rate == 0.0 or self.is_initializing():
+            return x
+        positions = example_positions(x.shape[0], mode.groups, self.axis_name)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(self.make_rng('dropout'), positions)
+        keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - self.rate, x.shape[1:]))(keys)
+        return jnp.where(keep, x / (1.0 - self.rate), jnp.zeros_like(x))
+
+
+def batch_moments(
+    x: jax.Array, domains: int, axis_name: str | None
+) -> tuple[jax.Array, jax.Array, int]:
+    """Mean and biased variance of each channel in each domain, over all devices, in float32.
+
+    The variance is the mean of the centred squares (two passes over x), not E[x^2] - E[x]^2, which
+    loses all digits where the mean is large. The mean is a constant in it: the gradient through it
+    is zero in exact arithmetic, because centred values sum to zero over the global batch.
+
+    Args:
+        x: [B, ..., C], domains stacked along the batch axis.
+        domains: how many.
+        axis_name: the device axis to average over, or None. Devices hold equally many examples.
+
+    Returns:
+        Mean [domains, C], variance [domains, C], and the number of values behind each of them.
+
+    Raises:
+        InputError: only one value per channel, whose variance means nothing.
+    """
+    groups = x.astype(jnp.float32).reshape(domains, -1, x.shape[-1])
+    count = groups.shape[1] * (jax.lax.axis_size(axis_name) if axis_name else 1)
+    if count < 2:
+        raise InputError(
+            'batch statistics need more than one value per channel and domain in training, got '
+            f'shape {list(x.shape)} for {domains} domain(s); use a larger batch or larger images'
+        )
+    mean = groups.mean(axis=1)
+    if axis_name is not None:
+        mean = jax.lax.pmean(mean, axis_name)
+    centred = groups - jax.lax.stop_gradient(mean)[:, None, :]
+    variance = jnp.square(centred).mean(axis=1)
+    if axis_name is not None:
+        variance = jax.lax.pmean(variance, axis_name)
+    return mean, variance, count
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation with statistics per domain, PyTorch's semantics and float32 arithmetic.
+
+    In training each domain of the batch is normalised by its own mean and biased variance, over
+    all devices of `axis_name`. Running averages keep `momentum` of the old value and take
+    PyTorch's unbiased variance. With statistics 'shared' there is one set of them, which sees the
+    source first, then the target, exactly as in two passes; with 'per_domain' there is a row for
+    each domain. One domain at a time (domains=1) then updates row `domain`, or both if it is None.
+    """
+
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+    statistics: str = 'shared'
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mode: Mode) -> jax.Array:
+        """Normalises x [B, ..., C]; returns the same shape in the compute dtype."""
+        channels = x.shape[-1]
+        shape = (2, channels) if self.statistics == 'per_domain' else (channels,)
+        running_mean = self.variable('batch_stats', 'mean', jnp.zeros, shape, jnp.float32)
+        running_var = self.variable('batch_stats', 'var', jnp.ones, shape, jnp.float32)
+        scale = self.param('scale', nn.initializers.ones, (channels,), jnp.float32)
+        bias = self.param('bias', nn.initializers.zeros, (channels,), jnp.float32)
+        if mode.train and not self.is_initializing():
+            mean, var, count = batch_moments(x, mode.domains, self.axis_name)
+            running_mean.value = self._updated(running_mean.value, mean, mode)
+            unbiased = var * (count / (count - 1))
+            running_var.value = self._updated(running_var.value, unbiased, mode)
+        else:
+            mean = self._row(running_mean.value, mode)
+            var = self._row(running_var.value, mode)
+        factor = jax.lax.rsqrt(var + self.epsilon) * scale[None, :]
+        groups = x.astype(jnp.float32).reshape(mean.shape[0], -1, channels)
+        normal = (groups - mean[:, None, :]) * factor[:, None, :] + bias[None, None, :]
+        return normal.astype(self.dtype).reshape(x.shape)
+
+    def _updated(self, running: jax.Array, batch: jax.Array, mode: Mode) -> jax.Array:
+        """The running average after a batch with statistics [domains, C]."""
+        batch = jax.lax.stop_gradient(batch)
+        if self.statistics == 'per_domain':
+            new = self.momentum * running + (1.0 - self.momentum) * jnp.broadcast_to(
+                batch, running.shape
+            )
+            if mode.domains == 2 or mode.domain is None:
+                return new
+            return jnp.where((jnp.arange(2) == mode.domain)[:, None], new, running)
+        for row in batch:
+            running = self.momentum * running + (1.0 - self.momentum) * row
+        return running
+
+    def _row(self, running: jax.Array, mode: Mode) -> jax.Array:
+        """The running statistics [1, C] for evaluation; the target's unless mode names a domain."""
+        if self.statistics == 'per_domain':
+            running = running[1 if mode.domain is None else mode.domain]
+        return running[None, :]
+
+
+def conv(
+    features: int,
+    size: int = 3,
+    *,
+    name: str,
+    strides: int = 1,
+    use_bias: bool = True,
+    dtype: Any = jnp.float32,
+) -> nn.Conv:
+    """Square convolution, padded by size // 2 on every side (as in PyTorch, also when strided).
+
+    'SAME' pads strided convolutions unevenly, which shifts the map by a pixel.
+
+    Args:
+        features: output channels.
+        size: odd kernel side.
+        name: the submodule's name.
+        strides: step in both directions.
+        use_bias: whether to add a bias (started at 0).
+        dtype: compute dtype; parameters stay float32.
+
+    Returns:
+        An unbound Linen module, He-normal by fan-out.
+    """
+    return nn.Conv(
+        features,
+        (size, size),
+        strides=(strides, strides),
+        padding=((size // 2, size // 2),) * 2,
+        use_bias=use_bias,
+        dtype=dtype,
+        kernel_init=he_normal_fan_out,
+        name=name,
+    )
+
+
+class ConvBlock(nn.Module):
+    """Convolution, BatchNorm, ReLU."""
+
+    features: int
+    size: int = 3
+    strides: int = 1
+    use_bias: bool = True
+    relu: bool = True
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+    statistics: str = 'shared'
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mode: Mode) -> jax.Array:
+        """Maps [B, H, W, C] to [B, H / strides, W / strides, features]."""
+        x = conv(
+            self.features,
+            self.size,
+            strides=self.strides,
+            use_bias=self.use_bias,
+            dtype=self.dtype,
+            name='conv',
+        )(x)
+        x = BatchNorm(self.dtype, self.axis_name, self.statistics, name='norm')(x, mode)
+        return nn.relu(x) if self.relu else x
+
+
+def max_pool(x: jax.Array, size: int = 2, strides: int = 2, padding: int = 0) -> jax.Array:
+    """Max pooling of [B, H, W, C], padded by -inf on every side, without a short last window."""
+    return nn.max_pool(x, (size, size), (strides, strides), ((padding, padding),) * 2)
+
+
+def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:
+    """Average pooling to a fixed size with PyTorch's bins; the identity if the size is met.
+
+    Bin i of an axis of length S covers floor(i * S / size) up to, not including,
+    ceil((i + 1) * S / size): bins overlap where S is no multiple of size, and repeat pixels where
+    S is smaller.
+
+    Args:
+        x: [B, H, W, C].
+        size: height and width of the result.
+
+    Returns:
+        [B, size, size, C], the same dtype.
+    """
+    height, width = x.shape[1:3]
+    if (height, width) == (size, size):
+        return x
+    rows, columns = _bin_weights(height, size), _bin_weights(width, size)
+    pooled = jnp.einsum(
+        'ih,jw,bhwc->bijc', rows, columns, x.astype(jnp.float32), precision='highest'
+    )
+    return pooled.astype(x.dtype)
+
+
+def _bin_weights(length: int, size: int) -> np.ndarray:
+    """Averaging weights [size, length] of adaptive pooling along one axis."""
+    weights = np.zeros((size, length), np.float32)
+    for i in range(size):
+        start, stop = i * length // size, -(-(i + 1) * length // size)
+        weights[i, start:stop] = 1.0 / (stop - start)
+    return weights
