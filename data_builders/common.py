@@ -6,7 +6,7 @@ import io
 import os
 import pathlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 from PIL import Image, ImageOps
@@ -46,7 +46,7 @@ class Drops:
         }
 
 
-class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Base of the builders: `array_record` files, the common record, options and drops.
 
     Attributes:
@@ -57,7 +57,7 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """
 
     VERSION = tfds.core.Version('1.0.0')
-    RELEASE_NOTES = {'1.0.0': 'First release.'}
+    RELEASE_NOTES: ClassVar = {'1.0.0': 'First release.'}
     IMAGE_SHAPE: tuple[int | None, int | None, int] = (None, None, 3)
 
     def __init__(

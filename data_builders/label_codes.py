@@ -3,28 +3,26 @@
 from dmsrl_jax import expressions
 from dmsrl_jax.errors import InputError
 
+
+def _numbered(words: str, start: int = 0) -> dict[int, str]:
+    return dict(enumerate(words.split(), start=start))
+
+
 # Words that expressions.parse drops (contempt, none, ...) are codes that exist but are not kept.
 ORDERS: dict[str, dict[int, str]] = {
     'canonical': dict(enumerate(expressions.EXPRESSIONS)),
     'raf': dict(enumerate(expressions.EXPRESSIONS, start=1)),
     'alphabetical': dict(enumerate(sorted(expressions.EXPRESSIONS))),
-    'fer2013': dict(enumerate('anger disgust fear happiness sadness surprise neutral'.split())),
-    'affectnet': dict(
-        enumerate(
-            'neutral happiness sadness surprise fear disgust anger '
-            'contempt none uncertain non-face'.split()
-        )
+    'fer2013': _numbered('anger disgust fear happiness sadness surprise neutral'),
+    'affectnet': _numbered(
+        'neutral happiness sadness surprise fear disgust anger contempt none uncertain non-face'
     ),
-    'ckplus': dict(
-        enumerate('neutral anger contempt disgust fear happiness sadness surprise'.split())
-    ),
-    'mmi': dict(enumerate('anger disgust fear happiness sadness surprise'.split(), start=1)),
-    # The older list files of the Asian Facial Expression set: excited, confused, tired, serious
-    # are the four others.
-    'afe': dict(
-        enumerate(
-            'neutral happiness other surprise sadness disgust fear other other anger other'.split()
-        )
+    'ckplus': _numbered('neutral anger contempt disgust fear happiness sadness surprise'),
+    'mmi': _numbered('anger disgust fear happiness sadness surprise', start=1),
+    # The older list files of the Asian Facial Expression set; its four others are excited,
+    # confused, tired and serious.
+    'afe': _numbered(
+        'neutral happiness other surprise sadness disgust fear other other anger other'
     ),
 }
 

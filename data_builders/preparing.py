@@ -165,7 +165,9 @@ def _count(folder: pathlib.Path, *, keep: bool = True) -> dict[str, dict[str, An
     import tensorflow_datasets as tfds
 
     splits = tfds.builder_from_directory(folder).info.splits
-    labels = {split: corpora.Corpus(folder.name, split, folder).labels() for split in splits}
+    labels: dict[str, Any] = {
+        split: corpora.Corpus(folder.name, split, folder).labels() for split in splits
+    }
     if keep:
         np.savez(folder / corpora.LABELS, **labels)
     return {
@@ -216,14 +218,24 @@ def _lock(file: Any, label: str) -> None:
 def _write_errors(root: pathlib.Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        if error.errno in _FULL:
+    except (OSError, RuntimeError) as error:
+        code = _error_number(error)
+        if code is None:
+            raise
+        if code in _FULL:
             hint = 'the disk is full: free some space or choose another --data_dir'
-        elif error.errno in _DENIED:
-            hint = 'no permission: choose a --data_dir that you may write to'
+        elif code in _DENIED:
+            hint = 'no permission: choose folders that you may read and write'
         else:
             hint = 'check --data_dir and --manual_dir'
         raise InputError(f'cannot prepare the corpus in {root}: {error}; {hint}') from error
+
+
+def _error_number(error: Exception) -> int | None:
+    """The system's number of an error; the record writer passes it on as text only."""
+    if isinstance(error, OSError):
+        return error.errno or 0
+    return next((code for code in (*_FULL, *_DENIED) if os.strerror(code) in str(error)), None)
 
 
 class Progress:

@@ -108,7 +108,7 @@ def find(root: pathlib.Path) -> pathlib.Path:
         InputError: there is none.
     """
     for name in (*_FILES, *_ARCHIVES):
-        if found := common.find_files(root, lambda other, name=name: other.lower() == name):
+        if found := common.find_files(root, name.__eq__):
             return found[0]
     raise InputError(f'fer2013 needs {NEEDS}, at most two folders deep; {common.describe(root)}')
 

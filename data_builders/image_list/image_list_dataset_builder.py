@@ -4,7 +4,7 @@ import os
 import pathlib
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import tensorflow_datasets as tfds
 
@@ -91,7 +91,9 @@ class Builder(common.CorpusBuilder):
     """Writes train and test, a fixed split of our own."""
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = NEEDS
-    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name='default', description='a list of images')]
+    BUILDER_CONFIGS: ClassVar = [
+        tfds.core.BuilderConfig(name='default', description='a list of images')
+    ]
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         values = {name: default for name, (_, default, _) in options().items()} | self.options

@@ -11,8 +11,18 @@ from data_builders import common, label_codes
 from dmsrl_jax import expressions
 from dmsrl_jax.errors import InputError
 
-PATH_COLUMNS = 'image file path filename file_name image_name image_path file_path name'.split()
-LABEL_COLUMNS = 'emotion label expression class emotion_label expression_label'.split()
+PATH_COLUMNS = (
+    'image',
+    'file',
+    'path',
+    'filename',
+    'file_name',
+    'image_name',
+    'image_path',
+    'file_path',
+    'name',
+)
+LABEL_COLUMNS = ('emotion', 'label', 'expression', 'class', 'emotion_label', 'expression_label')
 _CODE = re.compile(r'[+-]?\d+')
 
 
@@ -119,11 +129,11 @@ def _cells(
     first = next((line for line in text.splitlines() if line.strip()), '')
     delimiter = max('\t;,', key=first.count)
     header = [cell.strip().strip('"').lower() for cell in first.split(delimiter)]
-    if path.suffix.lower() in ('.csv', '.tsv') or set(header) & set(PATH_COLUMNS):
-        if delimiter in first and not _CODE.fullmatch(header[-1]):
-            yield from _csv_cells(path, text, delimiter, options)
-            return
-    yield from _line_cells(path, text)
+    tabular = path.suffix.lower() in ('.csv', '.tsv') or set(header) & set(PATH_COLUMNS)
+    if tabular and delimiter in first:
+        yield from _csv_cells(path, text, delimiter, options)
+    else:
+        yield from _line_cells(path, text)
 
 
 def _line_cells(path: pathlib.Path, text: str) -> Iterator[tuple[int, str, str, str]]:
@@ -159,7 +169,7 @@ def _csv_cells(
 
 
 def _column(
-    path: pathlib.Path, header: list[str], given: str, known: list[str] | tuple[()], option: str
+    path: pathlib.Path, header: list[str], given: str, known: tuple[str, ...], option: str
 ) -> int:
     lower = [name.lower() for name in header]
     for name in [given.lower()] if given else known:

@@ -60,9 +60,9 @@ def builder_module(name: str) -> ModuleType:
     corpus = name.partition('/')[0]
     if corpus not in registered():
         close = difflib.get_close_matches(corpus, registered(), n=1)
-        hint = f'; did you mean {close[0]!r}?' if close else ''
+        hint = f'; perhaps {close[0]!r} is meant' if close else ''
         raise InputError(
-            f'there is no corpus {corpus!r}{hint} Known: {", ".join(registered()) or "none"} '
+            f'there is no corpus {corpus!r}{hint}. Known: {", ".join(registered()) or "none"} '
             '(one folder each in data_builders; docs/adding_a_corpus.md says how to add one)'
         )
     return importlib.import_module(f'data_builders.{corpus}.{corpus}_dataset_builder')
@@ -193,8 +193,6 @@ class Corpus:
         self._source: Any = None
         self._labels: np.ndarray | None = None
         self._length = len(self._open())
-        if not self._length:
-            raise InputError(f'split {split!r} of corpus {name!r} has no images')
 
     def __len__(self) -> int:
         """Number of images."""
@@ -231,7 +229,10 @@ class Corpus:
             builder = _builder(self.folder)
             _check_split(self.split, builder.info.splits, self.name)
             decoders = {'image': tfds.decode.SkipDecoding()}
-            self._source = builder.as_data_source(split=self.split, decoders=decoders)
+            try:
+                self._source = builder.as_data_source(split=self.split, decoders=decoders)
+            except Exception as error:  # the record reader's own kinds
+                raise _damaged(self.folder, error) from error
         return self._source
 
     def _stored_labels(self) -> np.ndarray | None:
@@ -255,10 +256,14 @@ def _builder(folder: pathlib.Path) -> Any:
     try:
         return tfds.builder_from_directory(folder)
     except Exception as error:  # whatever a cut or foreign file makes the library raise
-        raise InputError(
-            f'the prepared corpus in {folder} is damaged ({type(error).__name__}: {error}); '
-            'prepare it again with --overwrite'
-        ) from error
+        raise _damaged(folder, error) from error
+
+
+def _damaged(folder: pathlib.Path, error: Exception) -> InputError:
+    return InputError(
+        f'the prepared corpus in {folder} is damaged ({type(error).__name__}: {error}); '
+        'prepare it again with --overwrite'
+    )
 
 
 def _instructions(split: str, splits: Any) -> Any:
@@ -269,9 +274,12 @@ def _instructions(split: str, splits: Any) -> Any:
 
 def _check_split(split: str, splits: Any, name: str) -> None:
     try:
-        _instructions(split, splits)
+        parts = _instructions(split, splits)
     except Exception as error:  # ValueError, KeyError, AssertionError, by the kind of mistake
         raise InputError(
             f'corpus {name!r} has no split {split!r}; it has {", ".join(splits)}, all, and slices '
             "such as 'train[:90%]'"
         ) from error
+    numbers = [(slice(p.from_, p.to), splits[p.splitname].num_examples) for p in parts]
+    if not any(range(count)[part] for part, count in numbers):
+        raise InputError(f'split {split!r} of corpus {name!r} has no images')
