@@ -23,3 +23,18 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
             return 2
 
     app.run(guarded)
+
+
+def cache_compilations() -> None:
+    """Keeps compiled programs in the user's cache folder, so that the next start is quick.
+
+    `JAX_COMPILATION_CACHE_DIR` names another folder; empty turns it off.
+    """
+    import os
+    import pathlib
+
+    import jax
+
+    default = pathlib.Path(os.environ.get('XDG_CACHE_HOME', '~/.cache')).expanduser()
+    folder = os.environ.get('JAX_COMPILATION_CACHE_DIR', str(default / 'dmsrl_jax' / 'xla'))
+    jax.config.update('jax_compilation_cache_dir', folder or None)

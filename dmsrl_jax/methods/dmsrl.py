@@ -180,7 +180,9 @@ def _margin(
     options: Options,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The margin loss with its ramp, on the whole loss or on the features' gradient alone."""
-    features_s, features_t = (_scaled(outputs[d]['features'], options) for d in ('source', 'target'))
+    features_s, features_t = (
+        _scaled(outputs[d]['features'], options) for d in ('source', 'target')
+    )
     if options.centers_follow:
         # Minus the weight: a reversal with a negative scale scales the gradient without turning it.
         features_s = losses.gradient_reversal(features_s, -weight)

@@ -84,7 +84,9 @@ def nearest_center(features: jax.Array, centers: jax.Array | None) -> PseudoLabe
         InputError: the method has no centres.
     """
     if centers is None:
-        raise InputError('pseudo labels by nearest centre need the margin module, which has centres')
+        raise InputError(
+            'pseudo labels by nearest centre need the margin module, which has centres'
+        )
     distance = jnp.sum(jnp.square(centers), axis=-1)[None] - 2 * features @ centers.T
     labels = jnp.argmin(distance, axis=-1).astype(jnp.int32)
     return PseudoLabels(labels, jnp.ones(labels.shape, jnp.float32), ())

@@ -70,7 +70,9 @@ class Checkpoints:
         """
         step = self.latest() if step is None else step
         if step is None:
-            raise InputError(f'no checkpoint in {self._folder}; train first, or name another workdir')
+            raise InputError(
+                f'no checkpoint in {self._folder}; train first, or name another workdir'
+            )
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         try:
             restored = self._manager.restore(

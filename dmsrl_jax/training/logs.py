@@ -51,7 +51,9 @@ class RunLog:
 
     def _show(self, step: int, metrics: Mapping[str, float]) -> None:
         shown = {name: f'{metrics[name]:.3g}' for name in SHOWN if name in metrics}
-        speed = f'{metrics["images_per_second"]:.0f} img/s' if 'images_per_second' in metrics else ''
+        speed = (
+            f'{metrics["images_per_second"]:.0f} img/s' if 'images_per_second' in metrics else ''
+        )
         if self._bar is not None:
             self._bar.set_postfix_str(
                 ' '.join([speed, *(f'{_short(name)} {value}' for name, value in shown.items())])

@@ -86,11 +86,9 @@ def _pmap(step: Callable, chosen: Sequence[jax.Device]) -> Callable:
 
 
 def map_eval_step(step: Callable, chosen: Sequence[jax.Device]) -> Callable:
-    """Maps `(variables, batch) -> outputs` over devices; outputs keep the batch's order."""
+    """Maps `(variables, batch) -> counts` over devices; counts leave it summed over the axis."""
     mesh = Mesh(np.array(chosen), (AXIS,))
-    mapped = jax.shard_map(
-        step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=P(AXIS), check_vma=False
-    )
+    mapped = jax.shard_map(step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=P(), check_vma=False)
     return jax.jit(mapped)
 
 

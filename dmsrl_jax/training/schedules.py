@@ -13,7 +13,13 @@ RATES = ('constant', 'step', 'cosine', 'inverse')
 
 
 def learning_rate(
-    name: str, base: float, *, total_steps: int, decay_steps: int = 0, decay: float = 0.1, warmup: int = 0
+    name: str,
+    base: float,
+    *,
+    total_steps: int,
+    decay_steps: int = 0,
+    decay: float = 0.1,
+    warmup: int = 0,
 ) -> Callable[[jax.Array], jax.Array]:
     """Makes a learning-rate schedule.
 

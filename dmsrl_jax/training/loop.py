@@ -1,0 +1,199 @@
+"""The one loop: train, watch, evaluate, checkpoint, finish with result.json."""
+
+import json
+import math
+import pathlib
+import sys
+import time
+from typing import Any
+
+import jax
+
+from dmsrl_jax.errors import InputError
+from dmsrl_jax.training import mapping, run
+from dmsrl_jax.training.checkpoints import Checkpoints
+from dmsrl_jax.training.logs import RunLog, write_json
+from dmsrl_jax.training.state import TrainState, model_params
+
+
+def train(config: Any, workdir: pathlib.Path | str) -> dict[str, Any]:
+    """Runs a config to its end, from wherever the working folder stands.
+
+    Args:
+        config: a config as in `experiments/configs/common.py`.
+        workdir: folder of the run; made if missing. Started again with the same config, a run goes
+            on from its last checkpoint and ends with the same parameters; a finished one returns
+            its result.
+
+    Returns:
+        What is written to `result.json`.
+
+    Raises:
+        InputError: a mistake in config or data, a working folder of another config, a loss that is
+            no longer finite, a disk that is full.
+    """
+    workdir = pathlib.Path(workdir).absolute()
+    run.claim(workdir, config)
+    if (workdir / 'result.json').exists():
+        print(f'{workdir} is finished; remove it to run again', file=sys.stderr)
+        return json.loads((workdir / 'result.json').read_text())
+    parts = run.prepare(config, say=lambda text: print(text, file=sys.stderr))
+    checkpoints = Checkpoints(workdir, keep=config.keep_checkpoints)
+    state, notes = parts.initial, {'seconds': 0.0, 'oracle': {'step': 0, 'accuracy': 0.0}}
+    if checkpoints.latest() is not None:
+        state, position = checkpoints.restore(state)
+        parts.batches.set_state(position['batches'])
+        notes = position['notes']
+    log = RunLog(workdir, total_steps=parts.total_steps, start=int(state.step))
+    if int(state.step):
+        log.say(f'going on from step {int(state.step)}')
+    try:
+        return _Loop(config, workdir, parts, checkpoints, log, notes).run(state)
+    except OSError as error:
+        raise InputError(
+            f'cannot write to {workdir}: {error}. Free space or give write permission, then start '
+            'the same command again'
+        ) from error
+    finally:
+        parts.batches.close()
+        log.close()
+
+
+class _Loop:
+    """One run on its way; holds what the steps of the loop share."""
+
+    def __init__(
+        self,
+        config: Any,
+        workdir: pathlib.Path,
+        parts: run.Run,
+        checkpoints: Checkpoints,
+        log: RunLog,
+        notes: dict[str, Any],
+    ):
+        self.config, self.workdir, self.parts = config, workdir, parts
+        self.checkpoints, self.log, self.notes = checkpoints, log, notes
+        self.tests = {
+            role: run.decoded(parts, config, f'{role}_test') for role in ('source', 'target')
+        }
+        self.pending: list[tuple[int, dict[str, jax.Array]]] = []
+        self.busy, self.steps_timed = 0.0, 0
+        # With several virtual CPU devices, queued collectives can dead-lock: wait for each step.
+        self.wait_each = parts.chosen[0].platform == 'cpu'
+
+    def run(self, state: TrainState) -> dict[str, Any]:
+        config, total = self.config, self.parts.total_steps
+        number = int(state.step)
+        begun = time.monotonic() - self.notes['seconds']
+        try:
+            while number < total:
+                state = self._step(state, number)
+                number += 1
+                if number % config.log_every == 0 or number == total:
+                    self._report()
+                if config.eval_every and number % config.eval_every == 0 and number < total:
+                    self._evaluate(state, number)
+                if number % config.checkpoint_every == 0 or number == total:
+                    self._check()
+                    self.notes['seconds'] = time.monotonic() - begun
+                    self._save(state)
+        except KeyboardInterrupt:
+            raise InputError(
+                f'stopped at step {number}; the same command goes on from the last checkpoint, '
+                f'step {self.checkpoints.latest() or 0}'
+            ) from None
+        finally:
+            self.checkpoints.wait()
+        return self._finish(state, self._evaluate(state, number), time.monotonic() - begun)
+
+    def _step(self, state: TrainState, number: int) -> TrainState:
+        begun = time.monotonic()
+        batch = mapping.shard(next(self.parts.batches), self.parts.chosen)
+        state, metrics = self.parts.train_step(state, batch)
+        if self.wait_each:
+            jax.block_until_ready(state.step)
+        self.pending.append((number + 1, metrics))
+        if self.steps_timed or self.pending[0][0] <= number:
+            # The first step of this process compiles and is left out.
+            self.busy += time.monotonic() - begun
+            self.steps_timed += 1
+        return state
+
+    def _check(self) -> dict[str, float]:
+        """Fetches the metrics of the steps since the last check; stops at the first bad one."""
+        begun = time.monotonic()
+        fetched = [(number, jax.device_get(metrics)) for number, metrics in self.pending]
+        self.busy += time.monotonic() - begun
+        self.pending = []
+        for number, metrics in fetched:
+            bad = [name for name, value in metrics.items() if not math.isfinite(value)]
+            if bad:
+                kept = self.checkpoints.latest()
+                raise InputError(
+                    f'step {number}: {", ".join(bad)} not finite. The last good checkpoint in '
+                    f'{self.workdir} is {"none" if kept is None else f"of step {kept}"}; lower '
+                    'optimizer.learning_rate or the weight of that term'
+                )
+        return {name: float(value) for name, value in fetched[-1][1].items()} if fetched else {}
+
+    def _report(self) -> None:
+        number = self.pending[-1][0]
+        values = self._check()
+        if self.steps_timed:
+            values['images_per_second'] = self._images_per_second()
+        self.log.write(number, values)
+
+    def _images_per_second(self) -> float:
+        domains = 2 if self.parts.method.uses_target else 1
+        return domains * self.config.batch_size * self.steps_timed / max(self.busy, 1e-9)
+
+    def _variables(self, state: TrainState) -> dict[str, Any]:
+        params = state.average if self.config.average else model_params(state.params)
+        return {'params': params, 'batch_stats': state.batch_stats}
+
+    def _evaluate(self, state: TrainState, number: int) -> dict[str, Any]:
+        variables = self._variables(state)
+        scores = {
+            role: self.parts.evaluator.score(variables, corpus, domain=role)
+            for role, corpus in self.tests.items()
+        }
+        accuracies = {role: found['accuracy'] for role, found in scores.items()}
+        self.log.write(
+            number, {f'{role}_test/accuracy': a for role, a in accuracies.items()}, show=False
+        )
+        self.log.say(
+            f'step {number}: source test {accuracies["source"]:.3f}, '
+            f'target test {accuracies["target"]:.3f} (for information, not for selection)'
+        )
+        if accuracies['target'] > self.notes['oracle']['accuracy']:
+            self.notes['oracle'] = {'step': number, 'accuracy': accuracies['target']}
+        return scores
+
+    def _save(self, state: TrainState) -> None:
+        position = {'batches': self.parts.batches.get_state(), 'notes': self.notes}
+        self.checkpoints.save(state, position)
+
+    def _finish(self, state: TrainState, scores: dict[str, Any], seconds: float) -> dict[str, Any]:
+        config, method = self.config, self.parts.method
+        pseudo = None
+        if method.pseudo_labels is not None:
+            corpus = run.decoded(self.parts, config, 'target')
+            pseudo = self.parts.evaluator.pseudo_labels(state, method, corpus)
+        result = {
+            'method': config.method,
+            'source': config.source,
+            'target': config.target,
+            'seed': config.seed,
+            'steps': self.parts.total_steps,
+            'seconds': round(seconds, 3),
+            'target_test': scores['target'],
+            'source_test': scores['source'],
+            'oracle': self.notes['oracle'],
+            'pseudo_label': pseudo,
+            'images_per_second': round(self._images_per_second(), 1) if self.steps_timed else None,
+            'devices': len(self.parts.chosen),
+            'platform': self.parts.chosen[0].platform,
+        }
+        write_json(self.workdir / 'result.json', result)
+        self.checkpoints.close()
+        return result

@@ -1,0 +1,224 @@
+"""From a config to the parts of a run: corpora, model, method, optimisers, mapped step."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+
+from dmsrl_jax import methods, models
+from dmsrl_jax.data import augment, corpora, pipeline, reading
+from dmsrl_jax.errors import InputError
+from dmsrl_jax.expressions import NUM_CLASSES
+from dmsrl_jax.training import mapping, optimizers, state, step
+from dmsrl_jax.training.evaluator import Evaluator
+
+ROLES = ('source', 'source_test', 'target', 'target_test')
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Everything that the loop works with."""
+
+    chosen: list[jax.Device]
+    method: methods.Method
+    data: dict[str, Any]
+    batches: pipeline.Batches
+    total_steps: int
+    train_step: Callable[..., Any]
+    evaluator: Evaluator
+    initial: state.TrainState
+
+
+def prepare(config: Any, say: Callable[[str], None] = print) -> Run:
+    """Builds a run from its config.
+
+    Args:
+        config: a config as in `experiments/configs/common.py`.
+        say: told what takes time.
+
+    Returns:
+        The run, with its state at step 0 on the devices.
+
+    Raises:
+        InputError: anything in the config, the corpora or the devices that does not fit.
+    """
+    chosen = mapping.devices(config.devices)
+    mapping.split_batch(config.batch_size, config.accumulate, len(chosen))
+    method = methods.create(config.method, **config[config.method])
+    model = create_model(config, axis_name=step.AXIS)
+    recipes = {domain: _recipe(config.augment[domain]) for domain in ('source', 'target')}
+    data = load_data(config, ROLES, say)
+    batches = _batches(config, data, recipes, uses_target=method.uses_target)
+    epoch = batches.source_batches_per_epoch
+    total = config.steps or config.epochs * epoch
+    if total < 1:
+        raise InputError('set steps or epochs to at least 1')
+    initial = state.create(
+        jax.random.key(config.seed),
+        model,
+        method,
+        image_size=config.image_size,
+        num_classes=NUM_CLASSES,
+        averaged=config.average or method.uses_teacher,
+    )
+    tx = optimizers.create(
+        config.optimizer.to_dict(), initial.params, total_steps=total, steps_per_epoch=epoch
+    )
+    settings = step.StepSettings(
+        model=model,
+        method=method,
+        optimizers=tx,
+        augment_s=_augment(recipes['source'], config.image_size),
+        augment_t=_augment(recipes['target'], config.image_size),
+        plain=plain_view(config),
+        total_steps=total,
+        accumulate=config.accumulate,
+        average_decay=config.average_decay,
+    )
+    return Run(
+        chosen=chosen,
+        method=method,
+        data=data,
+        batches=batches,
+        total_steps=total,
+        train_step=mapping.map_train_step(
+            partial(step.train_step, settings=settings), chosen, config.mapping
+        ),
+        evaluator=create_evaluator(config, chosen),
+        initial=mapping.replicate(state.with_optimizers(initial, tx), chosen),
+    )
+
+
+def create_model(config: Any, *, axis_name: str | None = None) -> Any:
+    """Makes the config's model; `axis_name` synchronises BatchNorm over devices in training."""
+    options = config.model.to_dict()
+    return models.create(options.pop('name'), NUM_CLASSES, axis_name=axis_name, **options)
+
+
+def create_evaluator(config: Any, chosen: list[jax.Device]) -> Evaluator:
+    """Makes the evaluator of the config's model."""
+    return Evaluator(
+        create_model(config),
+        plain_view(config),
+        chosen,
+        num_classes=NUM_CLASSES,
+        batch_size=config.eval_batch_size,
+        image_size=config.image_size,
+    )
+
+
+def plain_view(config: Any) -> step.Augment:
+    """How an image looks to the model when nothing is random, as in evaluation."""
+    plain = augment.recipe('none', bgr=config.augment.source.bgr)
+    return _augment(plain, config.image_size)
+
+
+def _recipe(settings: Any) -> augment.Recipe:
+    return augment.recipe('none', **settings.to_dict())
+
+
+def _augment(recipe: augment.Recipe, size: int) -> step.Augment:
+    return lambda key, images, positions: augment.augment(
+        key, images, size=size, recipe=recipe, positions=positions
+    )
+
+
+def load_data(config: Any, roles: Any, say: Callable[[str], None]) -> dict[str, Any]:
+    """Opens the corpora of some roles.
+
+    Args:
+        config: names each role's corpus (`source`, `target`) and split (`source_split`, ...).
+        roles: some of `ROLES`.
+        say: told how many images there are.
+
+    Returns:
+        `{role: corpus}`.
+
+    Raises:
+        InputError: a corpus or split is missing; the message says how to prepare it.
+    """
+    data = {}
+    for role in roles:
+        name, split = config[role.removesuffix('_test')], config[f'{role}_split']
+        data[role] = corpora.load(name, split, data_dir=config.data_dir or None)
+        say(f'{role}: {len(data[role])} images of {name}, split {split}')
+    return data
+
+
+def _batches(
+    config: Any,
+    data: Mapping[str, Any],
+    recipes: Mapping[str, augment.Recipe],
+    *,
+    uses_target: bool,
+) -> pipeline.Batches:
+    count = jax.process_count()
+    return pipeline.paired_batches(
+        data['source'],
+        data['target'] if uses_target else None,
+        batch_size=config.batch_size // count,
+        size_s=augment.stored_size(config.image_size, recipes['source']),
+        size_t=augment.stored_size(config.image_size, recipes['target']),
+        seed=config.seed,
+        workers=config.pipeline.workers,
+        in_memory=config.pipeline.in_memory,
+        process_index=jax.process_index(),
+        process_count=count,
+        target_shuffle=config.pipeline.target_shuffle,
+    )
+
+
+def decoded(run: Run, config: Any, role: str) -> Any:
+    """The role's corpus for evaluation: in memory where the config says so."""
+    if not config.pipeline.in_memory:
+        return run.data[role]
+    return reading.decode_all(run.data[role], config.image_size)
+
+
+def claim(workdir: pathlib.Path, config: Any) -> None:
+    """Makes a working folder this config's own, or finds that it already is.
+
+    Raises:
+        InputError: it holds another config (the message lists the differences) or may not be written.
+    """
+    path = workdir / 'config.json'
+    ours = json.loads(json.dumps(config.to_dict()))
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            from dmsrl_jax.training.logs import write_json
+
+            write_json(path, ours)
+            return
+        theirs = json.loads(path.read_text())
+    except OSError as error:
+        raise InputError(
+            f'cannot write to workdir {workdir}: {error}. Give write permission, free space, or pass '
+            'another --workdir'
+        ) from error
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f'{path} is damaged ({error}); remove {workdir} or pass another'
+        ) from error
+    different = sorted(
+        f'{name}: there {_flat(theirs).get(name)!r}, here {_flat(ours).get(name)!r}'
+        for name in {*_flat(theirs), *_flat(ours)}
+        if _flat(theirs).get(name) != _flat(ours).get(name)
+    )
+    if different:
+        raise InputError(
+            f'workdir {workdir} belongs to a run with another config ({"; ".join(different)}). Pass '
+            'another --workdir, or remove that one to start over'
+        )
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        inner = isinstance(value, Mapping)
+        flat |= _flat(value, f'{prefix}{name}.') if inner else {f'{prefix}{name}': value}
+    return flat

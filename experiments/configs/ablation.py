@@ -1,0 +1,32 @@
+"""What each module of DMSRL gives, on one pair of domains.
+
+Command (synthetic pair; any prepared pair after the colon):
+    python experiments/tables.py --workdir runs/ablation \\
+        --config experiments/configs/ablation.py:synthetic_faces/studio,synthetic_faces/wild
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.configs import pair
+
+_MODULES = {
+    'source_only': {'method': 'source_only'},
+    'margin': {'dmsrl.use_margin': True, 'dmsrl.mutual_information': 'none'},
+    'mi': {'dmsrl.use_margin': False, 'dmsrl.mutual_information': 'mine'},
+    'dmsrl': {'dmsrl.use_margin': True, 'dmsrl.mutual_information': 'mine'},
+}
+
+
+def get_config(arg: str = 'synthetic_faces/studio,synthetic_faces/wild') -> ConfigDict:
+    """The pair's config; rows change it."""
+    return pair.get_config(arg)
+
+
+def rows() -> dict[str, dict]:
+    """Each module alone and both, with and without multi-level features."""
+    levels = {'': {'model.local': True}, '-global': {'model.local': False}}
+    return {
+        f'{name}{suffix}': {**changes, **level}
+        for suffix, level in levels.items()
+        for name, changes in _MODULES.items()
+    }

@@ -1,0 +1,48 @@
+"""The authors' release, with its constants and its oddities, at full size.
+
+Command (a GPU or TPU; 60 epochs):
+    python experiments/train.py --workdir runs/release \\
+        --config experiments/configs/release.py:fer2013,image_list
+Source: the PyTorch code released with JDMAN (ACM MM 2021) and DMSRL (IEEE TMM 2023).
+Trained from random weights the margin term swamps the classifier; the release starts from ImageNet weights.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.configs import pair
+
+_DMSRL = {
+    'alpha': 0.01,
+    'beta': 0.01,
+    'margin': 100.0,
+    'cross_weight': 0.01,
+    'centers': 'separate',
+    'center_scale': 1.0,
+    'normalize': False,
+    'centers_follow': False,
+    'start': 0.0,
+    'mutual_information': 'adversarial',
+    'reversal_steps': 10_000,
+    'pseudo_label': 'argmax',
+    'teacher': False,
+}
+
+
+def get_config(arg: str = '') -> ConfigDict:
+    """The release on `<source>,<target>`."""
+    config = pair.get_config(arg)
+    config.dmsrl.update(_DMSRL)
+    config.model.update(name='vgg16_multilevel', statistics='shared')
+    config.image_size = 224
+    config.epochs = 60
+    config.average = False
+    config.optimizer.update(schedule='step', decay_epochs=30, decay=0.1, learning_rate=0.01)
+    config.optimizer.groups.centers = {'learning_rate': 1.0, 'schedule': 'constant'}
+    config.augment.source.update(
+        flip=True, crop='release', brightness=0.0, contrast=0.0, min_scale=1.0, bgr=True
+    )
+    config.augment.target.update(
+        flip=False, crop='none', brightness=0.0, contrast=0.0, min_scale=1.0, bgr=True
+    )
+    config.pipeline.target_shuffle = False
+    return config

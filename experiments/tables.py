@@ -1,0 +1,142 @@
+"""Runs the rows of a table over seeds and prints it, mean and standard deviation at the last step.
+
+    python experiments/tables.py --config experiments/configs/ablation.py:SOURCE,TARGET --workdir DIR
+
+The config file has a function `rows()` that gives each row's changes. Finished runs are read, not
+repeated, so a stopped table goes on; `--jobs 2` runs two at a time.
+"""
+
+import concurrent.futures
+import contextlib
+import json
+import math
+import multiprocessing
+import pathlib
+import runpy
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+
+from dmsrl_jax.errors import InputError
+from experiments import cli
+
+_CONFIG = config_flags.DEFINE_config_file('config', None, 'Config file that has `rows()`.')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the table; one folder per run inside.')
+_SEEDS = flags.DEFINE_list('seeds', ['0', '1', '2'], 'Seeds of each row.')
+_ROWS = flags.DEFINE_list('rows', [], 'Only these rows.')
+_JOBS = flags.DEFINE_integer('jobs', 1, 'Runs at a time, each a process of its own if > 1.', 1)
+
+COLUMNS = {
+    'source': ('source_test', 'accuracy'),
+    'target': ('target_test', 'accuracy'),
+    'target mean class': ('target_test', 'mean_class_accuracy'),
+    'target oracle': ('oracle', 'accuracy'),
+}
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs what is missing, prints the table, writes `table.md` and `table.json`."""
+    if len(argv) > 1:
+        raise InputError(f'unexpected arguments: {" ".join(argv[1:])}; see --help')
+    if _CONFIG.value is None or not _WORKDIR.value:
+        raise InputError('pass --config FILE (one that has rows) and --workdir DIR')
+    workdir = pathlib.Path(_WORKDIR.value)
+    rows = _rows()
+    plan = [
+        (workdir / name / f'seed{seed}', _changed(changes, int(seed)))
+        for seed in _SEEDS.value
+        for name, changes in rows.items()
+    ]
+    _run_all(plan, _JOBS.value)
+    results = {
+        name: [
+            json.loads((workdir / name / f'seed{seed}' / 'result.json').read_text())
+            for seed in _SEEDS.value
+        ]
+        for name in rows
+    }
+    text = table(results)
+    print(text)
+    (workdir / 'table.md').write_text(text + '\n')
+    (workdir / 'table.json').write_text(json.dumps(results, indent=1) + '\n')
+    print(f'runs: {workdir}/<row>/seed<n>   table: {workdir}/table.md')
+
+
+def _rows() -> dict[str, dict[str, Any]]:
+    path = config_flags.get_config_filename(flags.FLAGS['config'])
+    module = runpy.run_path(path)
+    if 'rows' not in module:
+        raise InputError(f'{path} has no function rows(); see experiments/configs/ablation.py')
+    rows = module['rows']()
+    unknown = sorted(set(_ROWS.value) - set(rows))
+    if unknown:
+        raise InputError(f'{path} has no rows {", ".join(unknown)}; it has: {", ".join(rows)}')
+    return {name: rows[name] for name in (_ROWS.value or rows)}
+
+
+def _changed(changes: Mapping[str, Any], seed: int) -> Any:
+    config = _CONFIG.value.copy_and_resolve_references()
+    with config.unlocked():
+        config.update_from_flattened_dict({**changes, 'seed': seed})
+    return config.lock()
+
+
+def _run_all(plan: list[tuple[pathlib.Path, Any]], jobs: int) -> None:
+    cli.cache_compilations()
+    todo = [(path, config) for path, config in plan if not (path / 'result.json').exists()]
+    if jobs == 1:
+        for number, (path, config) in enumerate(todo):
+            print(f'[{number + 1}/{len(todo)}] {path}', flush=True)
+            _run(path, config)
+        return
+    context = multiprocessing.get_context('spawn')
+    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        waiting = {pool.submit(_run_logged, path, config): path for path, config in todo}
+        for number, done in enumerate(concurrent.futures.as_completed(waiting)):
+            done.result()
+            print(f'[{number + 1}/{len(todo)}] {waiting[done]}', flush=True)
+
+
+def _run(path: pathlib.Path, config: Any) -> None:
+    from dmsrl_jax.training import loop
+
+    loop.train(config, path)
+
+
+def _run_logged(path: pathlib.Path, config: Any) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    cli.cache_compilations()
+    with (path / 'log.txt').open('a') as log, contextlib.redirect_stderr(log):
+        _run(path, config)
+
+
+def table(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Formats results as a Markdown table.
+
+    Args:
+        results: `{row: result.json of each seed}`; gains are over the first row.
+
+    Returns:
+        The table, accuracies in percent as mean ± standard deviation over seeds.
+    """
+    first = [result['target_test']['accuracy'] for result in next(iter(results.values()))]
+    lines = [f'| row | {" | ".join(COLUMNS)} | target gain | seeds |', '|---' * 7 + '|']
+    for name, runs in results.items():
+        cells = [_cell([run[group][field] for run in runs]) for group, field in COLUMNS.values()]
+        target = [run['target_test']['accuracy'] for run in runs]
+        gain = 100 * (statistics.fmean(target) - statistics.fmean(first))
+        lines.append(f'| {name} | {" | ".join(cells)} | {gain:+.1f} | {len(runs)} |')
+    return '\n'.join(lines)
+
+
+def _cell(values: Sequence[float]) -> str:
+    mean = 100 * statistics.fmean(values)
+    spread = 100 * statistics.stdev(values) if len(values) > 1 else math.nan
+    return f'{mean:.1f} ± {spread:.1f}' if len(values) > 1 else f'{mean:.1f}'
+
+
+if __name__ == '__main__':
+    cli.run(main)
