@@ -152,6 +152,7 @@ def _augment_one(key: chex.PRNGKey, image: chex.Array, size: int, recipe: Recipe
         image = pix.random_flip_left_right(key_flip, image, probability=0.5)
     if recipe.crop == 'release':
         image = pix.random_crop(key_crop, image, (size, size, 3))
+    # Within one unit in the last place of the quotient: XLA multiplies by the reciprocal.
     image = image.astype(jnp.float32) / 255.0
     if recipe.crop == 'resize_crop':
         image = _random_resized_crop(key_crop, image, size, recipe.min_scale)

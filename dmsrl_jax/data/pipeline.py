@@ -186,6 +186,8 @@ def paired_batches(
         _reader(corpus, size, in_memory, labels=not number, threads=threads, progress=progress)
         for number, (corpus, size, _) in enumerate(corpora)
     ]
+    if isinstance(readers[0], reading.Decoded) and readers[0].label is None:
+        raise InputError('the source corpus was decoded without its labels')
     streams = [
         _indices(len(corpus), total, shuffle=shuffle, seed=_stream_seed(seed, number))
         for number, (corpus, _, shuffle) in enumerate(corpora)
