@@ -1,0 +1,157 @@
+import io
+import pathlib
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_builders import preparing
+from data_builders.fer2013 import fer2013_dataset_builder as fer2013
+from dmsrl_jax.data import corpora
+from dmsrl_jax.errors import InputError
+
+REAL = pathlib.Path(__file__).parents[2].parent / 'shared' / 'data' / 'fer2013'
+# canonical labels of the codes 0..6 of the file
+CANONICAL = [5, 2, 1, 3, 4, 0, 6]
+
+
+def pixels(number: int) -> np.ndarray:
+    return np.random.default_rng(number).integers(1, 256, 2304)
+
+
+def lines(header: str = 'emotion,pixels,Usage') -> list[str]:
+    """Seven training rows, one black, two public and two private rows."""
+    usages = ['Training'] * 7 + ['PublicTest'] * 2 + ['PrivateTest'] * 2
+    rows = [(i % 7, ' '.join(map(str, pixels(i))), usage) for i, usage in enumerate(usages)]
+    rows.insert(7, (3, ' '.join(['0'] * 2304), 'Training'))
+    order = [name.strip().lower() for name in header.split(',')]
+    texts = [dict(zip(('emotion', 'pixels', 'usage'), row, strict=True)) for row in rows]
+    return [header, *(','.join(str(row[name]) for name in order) for row in texts)]
+
+
+def write(folder: pathlib.Path, content: list[str], name: str = 'fer2013.csv') -> pathlib.Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text('\n'.join(content) + '\n')
+    return folder
+
+
+def prepare(tmp_path, manual_dir):
+    return preparing.prepare('fer2013', {}, data_dir=tmp_path / 'out', manual_dir=manual_dir)
+
+
+class TestBuild:
+    def test_splits_labels_pixels_and_drops(self, tmp_path):
+        folder, report, new = prepare(tmp_path, write(tmp_path / 'raw', lines()))
+        assert new
+        assert folder == tmp_path / 'out/fer2013/1.0.0'
+        counts = {split: found['images'] for split, found in report['splits'].items()}
+        assert counts == {'train': 7, 'validation': 2, 'test': 2}
+        assert set(report['splits']['train']['classes'].values()) == {1}
+        assert report['drops'] == {'all-black image': {'count': 1, 'examples': ['line 9']}}
+
+        corpus = corpora.load('fer2013', 'train', data_dir=tmp_path / 'out')
+        found = {record['file']: record for record in map(corpus.__getitem__, range(len(corpus)))}
+        for i in range(7):
+            record = found[f'fer_{i + 2}.png']
+            image = np.asarray(Image.open(io.BytesIO(record['image'])))
+            assert record['label'] == CANONICAL[i]
+            np.testing.assert_array_equal(image, pixels(i).reshape(48, 48))
+
+    def test_both_forms_give_the_same_rows(self, tmp_path):
+        write(tmp_path / 'a', lines())
+        write(tmp_path / 'b', lines('emotion, Usage, pixels'), 'icml_face_data.csv')
+        first = list(fer2013.rows(tmp_path / 'a/fer2013.csv'))
+        assert list(fer2013.rows(tmp_path / 'b/icml_face_data.csv')) == first
+        assert len(first) == 12
+
+    def test_reads_the_archive_one_folder_deep(self, tmp_path):
+        write(tmp_path / 'fer2013', [*lines()])
+        (tmp_path / 'raw/wrap').mkdir(parents=True)
+        with tarfile.open(tmp_path / 'raw/wrap/fer2013.tar.gz', 'w:gz') as archive:
+            archive.add(tmp_path / 'fer2013', 'fer2013')
+        path = fer2013.find(tmp_path / 'raw')
+        assert path.name == 'fer2013.tar.gz'
+        assert len(list(fer2013.rows(path))) == 12
+
+    def test_a_file_with_training_rows_only_has_one_split(self, tmp_path):
+        _, report, _ = prepare(tmp_path, write(tmp_path / 'raw', lines()[:8]))
+        assert list(report['splits']) == ['train']
+
+    def test_plain_tfds_decodes_to_grey(self, tmp_path):
+        import tensorflow_datasets as tfds
+
+        folder, _, _ = prepare(tmp_path, write(tmp_path / 'raw', lines()[:8]))
+        source = tfds.builder_from_directory(folder).as_data_source('train')
+        assert source[0]['image'].shape == (48, 48, 1)
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ('row', 'message'),
+        [
+            ('7,' + ' '.join(['1'] * 2304) + ',Training', 'line 2: label 7 is out of range'),
+            ('happy,' + ' '.join(['1'] * 2304) + ',Training', "line 2: .*'happy'"),
+            ('0,1 2 3,Training', 'line 2: 3 pixels, expected 2304'),
+            (
+                '0,' + ' '.join(['256'] * 2304) + ',Training',
+                'line 2: pixels must be numbers 0..255',
+            ),
+            ('0,' + ' '.join(['x'] * 2304) + ',Training', 'line 2: pixels must be numbers 0..255'),
+            ('0,1 2 3,Testing', "line 2: unknown Usage 'Testing'; expected Training, PublicTest"),
+            ('0,1 2 3', 'line 2: 2 cells, expected 3'),
+        ],
+    )
+    def test_bad_row_is_named(self, tmp_path, row, message):
+        with pytest.raises(InputError, match=message):
+            prepare(tmp_path, write(tmp_path / 'raw', ['emotion,pixels,Usage', row]))
+        assert corpora.prepared(tmp_path / 'out') == {}
+
+    def test_missing_column_says_what_was_found(self, tmp_path):
+        raw = write(tmp_path / 'raw', ['emotion,pixels', '0,1 2 3'])
+        with pytest.raises(
+            InputError, match=r'no column usage: expected .*, found emotion, pixels'
+        ):
+            prepare(tmp_path, raw)
+
+    def test_header_alone(self, tmp_path):
+        with pytest.raises(InputError, match='a header and no rows'):
+            prepare(tmp_path, write(tmp_path / 'raw', lines()[:1]))
+
+    def test_other_layout_says_what_was_found(self, tmp_path):
+        raw = write(tmp_path / 'raw', ['x'], 'train.csv')
+        with pytest.raises(InputError, match=r'needs fer2013\.csv, icml_face.* holds train\.csv'):
+            prepare(tmp_path, raw)
+
+    def test_damaged_archive(self, tmp_path):
+        write(tmp_path / 'raw', ['no archive'], 'fer2013.tar.gz')
+        with pytest.raises(InputError, match='is damaged'):
+            prepare(tmp_path, tmp_path / 'raw')
+
+    def test_archive_without_the_file(self, tmp_path):
+        write(tmp_path / 'x', ['readme'], 'README')
+        (tmp_path / 'raw').mkdir()
+        with tarfile.open(tmp_path / 'raw/fer2013.tar.gz', 'w:gz') as archive:
+            archive.add(tmp_path / 'x/README', 'README')
+        with pytest.raises(InputError, match=r'holds none of fer2013\.csv'):
+            prepare(tmp_path, tmp_path / 'raw')
+
+    def test_only_black_images(self, tmp_path):
+        raw = write(tmp_path / 'raw', [lines()[0], lines()[8]])
+        with pytest.raises(InputError, match=r'no image is left.*1 all-black image'):
+            prepare(tmp_path, raw)
+
+    def test_configs_and_options_are_refused(self, tmp_path):
+        with pytest.raises(InputError, match='no configs, got fer2013/big'):
+            fer2013.make_builder('big', data_dir=tmp_path)
+        with pytest.raises(InputError, match="unknown option 'size'"):
+            fer2013.make_builder(None, data_dir=tmp_path, size=3)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason='needs the sample of FER2013 in ../shared/data')
+def test_real_rows():
+    path = fer2013.find(REAL)
+    some = [row for row, _ in zip(fer2013.rows(path), range(200), strict=False)]
+    labels = [fer2013.parse(row, path)[0] for row in some]
+    assert set(labels) == set(range(7))
+    assert some[0].line == 2

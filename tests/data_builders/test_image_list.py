@@ -1,0 +1,279 @@
+import io
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_builders import common, preparing
+from data_builders.image_list import image_list_dataset_builder as image_list
+from data_builders.image_list import lists
+from dmsrl_jax.data import corpora
+from dmsrl_jax.errors import InputError
+
+REAL = pathlib.Path(__file__).parents[2].parent / 'shared' / 'data' / 'muxspace'
+DEFAULTS = {name: default for name, (_, default, _) in image_list.options().items()}
+
+
+def picture(seed: int, kind: str = 'PNG') -> bytes:
+    out = io.BytesIO()
+    values = np.random.default_rng(seed).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    Image.fromarray(values).save(out, kind)
+    return out.getvalue()
+
+
+def folder(root, names, text, list_name='list.csv', images='images'):
+    root.mkdir()
+    for i, name in enumerate(names):
+        path = root / images / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture(i))
+    (root / list_name).write_text(text)
+    return root
+
+
+def prepare(tmp_path, raw, config='x', **options):
+    return preparing.prepare(
+        f'image_list/{config}', DEFAULTS | options, data_dir=tmp_path / 'out', manual_dir=raw
+    )
+
+
+def read(tmp_path, text, name='list.csv', **options):
+    (tmp_path / name).write_text(text)
+    return lists.read(tmp_path / name, DEFAULTS | options)
+
+
+class TestLists:
+    def test_csv_with_synonyms_and_any_case(self, tmp_path):
+        rows = ['1,a.png,HAPPINESS', '1,b.png,angry', '', '1, c.png ,Sad', '1,d.png,contempt']
+        text = '\n'.join(['user,image,emotion', *rows])
+        entries = read(tmp_path, text)
+        assert [(e.line, e.path, e.label) for e in entries] == [
+            (2, 'a.png', 3), (3, 'b.png', 5), (5, 'c.png', 4), (6, 'd.png', None),
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize('delimiter', [',', ';', '\t'])
+    def test_delimiters_quotes_and_byte_order_mark(self, tmp_path, delimiter):
+        header, row = ['"Label"', '"File"', 'x'], ['"fear"', r'"a\b.png"', '']
+        text = '\ufeff' + delimiter.join(header) + '\r\n' + delimiter.join(row) + '\r\n'
+        (entry,) = read(tmp_path, text)
+        assert (entry.path, entry.label) == ('a/b.png', 1)
+
+    def test_lines_of_path_and_code(self, tmp_path):
+        text = 'train_00001.jpg 5\n  with blank.jpg\t7 \r\n\n'
+        entries = read(tmp_path, text, 'list.txt', codes='raf')
+        assert [(e.path, e.label) for e in entries] == [
+            ('train_00001.jpg', 4),
+            ('with blank.jpg', 6),
+        ]
+
+    def test_lines_in_a_file_called_csv(self, tmp_path):
+        (entry,) = read(tmp_path, 'a.jpg 0\n', codes='alphabetical')
+        assert entry.label == 5
+
+    @pytest.mark.parametrize(
+        ('codes', 'label'), [('canonical', 1), ('raf', 0), ('fer2013', 2), ('affectnet', 3)]
+    )
+    def test_codes_in_a_csv(self, tmp_path, codes, label):
+        (entry,) = read(tmp_path, 'path,class\na.png,1\n', codes=codes)
+        assert entry.label == label
+
+    def test_named_columns(self, tmp_path):
+        text = 'image,pic,emotion,mood,who\nx,a.png,?,joy,ann\n'
+        options = {'path_column': 'pic', 'label_column': 'Mood', 'subject_column': 'who'}
+        (entry,) = read(tmp_path, text, **options)
+        assert (entry.path, entry.label, entry.subject) == ('a.png', 3, 'ann')
+
+    @pytest.mark.parametrize(
+        ('text', 'options', 'message'),
+        [
+            ('image,emotion\na.png,fear\nb.png,bored\n', {}, "line 3: unknown .*'bored'"),
+            ('image,emotion\na.png,7\n', {}, 'line 2: label 7 is out of range; .*0 surprise'),
+            ('image,emotion\na.png,0\n', {'codes': 'raf'}, 'line 2: label 0 .*1 surprise'),
+            ('image,emotion\na.png,-1\n', {}, 'line 2: label -1 is out of range'),
+            ('image,emotion\na.png\n', {}, 'line 2: 1 cells, the header has 2'),
+            (
+                'image,mood\na.png,fear\n',
+                {},
+                "no column one of emotion, .*'image, mood'.*label_col",
+            ),
+            ('a,b\na.png,fear\n', {}, 'no column one of image, .*path_column'),
+            ('image,emotion\na.png,fear\n', {'path_column': 'pic'}, "no column 'pic'"),
+            ('image,emotion\na.png,fear\n', {'subject_column': 'who'}, "no column 'who'"),
+            ('image,emotion\n', {}, 'names no image'),
+            ('', {}, 'names no image'),
+            ('a.png\n', {}, 'line 1: expected `path label`'),
+        ],
+    )
+    def test_mistakes_name_the_line(self, tmp_path, text, options, message):
+        with pytest.raises(InputError, match=message):
+            read(tmp_path, text, **options)
+
+    def test_binary_file(self, tmp_path):
+        (tmp_path / 'list.csv').write_bytes(b'\xff\xfe\x00\x80')
+        with pytest.raises(InputError, match='not a text file'):
+            lists.read(tmp_path / 'list.csv', DEFAULTS)
+
+
+class TestFindList:
+    def test_finds_the_only_one(self, tmp_path):
+        (tmp_path / 'wrap').mkdir()
+        for name in ('wrap/RAFlist.txt', 'wrap/readme.txt', 'wrap/._x.csv'):
+            (tmp_path / name).touch()
+        assert lists.find_list(tmp_path, '') == tmp_path / 'wrap/RAFlist.txt'
+
+    def test_several_are_named(self, tmp_path):
+        for name in ('a.csv', 'b.csv'):
+            (tmp_path / name).touch()
+        with pytest.raises(InputError, match=r'several lists found: a\.csv, b\.csv; .*list=FILE'):
+            lists.find_list(tmp_path, '')
+        assert lists.find_list(tmp_path, 'b.csv') == tmp_path / 'b.csv'
+
+    def test_none_says_what_was_found(self, tmp_path):
+        (tmp_path / 'notes.txt').touch()
+        with pytest.raises(InputError, match=r'no list found .*holds notes\.txt'):
+            lists.find_list(tmp_path, '')
+        with pytest.raises(InputError, match=r'list=x\.csv: no such file; .*notes\.txt'):
+            lists.find_list(tmp_path, 'x.csv')
+
+
+class TestBuild:
+    def test_every_drop_is_counted(self, tmp_path):
+        names = ['a.png', 'b.png', 'c.png', 'd.png', 'e.png', 'f.png']
+        text = (
+            'image,emotion\na.png,happy\na.png,Happiness\nb.png,fear\nb.png,anger\n'
+            'c.png,contempt\nd.png,sad\nmissing.png,sad\ne.png,neutral\n./d.png,sad\n'
+            'f.png,surprise\nf.png,contempt\n'
+        )
+        raw = folder(tmp_path / 'raw', names, text)
+        (raw / 'images' / 'd.png').write_bytes((raw / 'images' / 'e.png').read_bytes())
+        _, report, _ = prepare(tmp_path, raw, test_fraction=0.0)
+        counts = {reason: drop['count'] for reason, drop in report['drops'].items()}
+        assert counts == {
+            'listed again with the same label': 2,
+            'listed with different labels': 4,
+            'label contempt': 1,
+            'listed, but there is no such file': 1,
+            'same picture as another file with other labels': 2,
+        }
+        assert report['splits']['train']['images'] == 1
+        assert report['splits']['train']['classes']['happiness'] == 1
+
+    def test_same_picture_same_label_is_kept_once(self, tmp_path):
+        raw = folder(tmp_path / 'raw', ['a.png'], 'image,emotion\na.png,fear\nb.png,fear\n')
+        (raw / 'images/b.png').write_bytes((raw / 'images/a.png').read_bytes())
+        _, report, _ = prepare(tmp_path, raw, test_fraction=0.0)
+        reason = 'same picture as another file with the same label'
+        assert report['drops'] == {reason: {'count': 1, 'examples': ['b.png']}}
+
+    def test_jpeg_bytes_are_stored_as_they_are_and_bmp_becomes_png(self, tmp_path):
+        raw = folder(tmp_path / 'raw', [], 'a.jpg 3\nb.bmp 5\n', 'list.txt')
+        (raw / 'a.jpg').write_bytes(picture(1, 'JPEG'))
+        (raw / 'b.bmp').write_bytes(picture(2, 'BMP'))
+        prepare(tmp_path, raw, test_fraction=0.0)
+        corpus = corpora.load('image_list/x', 'all', data_dir=tmp_path / 'out')
+        images = {record['file']: record['image'] for record in (corpus[0], corpus[1])}
+        assert images['a.jpg'] == picture(1, 'JPEG')
+        assert Image.open(io.BytesIO(images['b.bmp'])).format == 'PNG'
+
+    def test_split_follows_the_hash(self, tmp_path):
+        names = [f'{i}.png' for i in range(40)]
+        text = ''.join(f'{name} {i % 7}\n' for i, name in enumerate(names))
+        raw = folder(tmp_path / 'raw', names, text, 'list.txt')
+        prepare(tmp_path, raw, test_fraction=0.3, split_seed=5)
+        corpus = corpora.load('image_list/x', 'test', data_dir=tmp_path / 'out')
+        files = {corpus[i]['file'] for i in range(len(corpus))}
+        assert files == {name for name in names if common.hash_fraction(name, 5) < 0.3}
+
+    @pytest.mark.parametrize('by', ['pattern', 'column'])
+    def test_no_person_is_in_both_splits(self, tmp_path, by):
+        names = [f'p{person}_{i}.png' for person in range(12) for i in range(3)]
+        text = 'image,emotion,who\n' + ''.join(f'{n},fear,{n.split("_")[0]}\n' for n in names)
+        raw = folder(tmp_path / 'raw', names, text)
+        option = {'subject_pattern': r'^(p\d+)_'} if by == 'pattern' else {'subject_column': 'who'}
+        prepare(tmp_path, raw, test_fraction=0.5, **option)
+        people = {}
+        for split in ('train', 'test'):
+            corpus = corpora.load('image_list/x', split, data_dir=tmp_path / 'out')
+            people[split] = {corpus[i]['subject'] for i in range(len(corpus))}
+            assert all(len(person) in (2, 3) for person in people[split])
+        assert not people['train'] & people['test']
+        assert people['train'] | people['test'] == {f'p{person}' for person in range(12)}
+
+    @pytest.mark.parametrize('images', ['', 'images', 'faces'])
+    def test_image_folder_is_found(self, tmp_path, images):
+        raw = folder(tmp_path / 'raw', ['s/a.png'], 's/a.png 3\n', 'list.txt', images)
+        _, report, _ = prepare(tmp_path, raw, test_fraction=0.0)
+        assert report['splits']['train']['images'] == 1
+
+    def test_named_image_folder(self, tmp_path):
+        raw = folder(tmp_path / 'raw', ['a.png'], 'a.png 3\n', 'list.txt', 'x/faces')
+        (raw / 'y').mkdir()
+        with pytest.raises(InputError, match=r'1 of 1 images .* missing.*images=DIR'):
+            prepare(tmp_path, raw)
+        with pytest.raises(InputError, match=r'images=faces: no such folder; .*x/, y/'):
+            prepare(tmp_path, raw, images='faces')
+        _, report, _ = prepare(tmp_path, raw, images='x/faces')
+        assert sum(found['images'] for found in report['splits'].values()) == 1
+
+
+class TestMistakes:
+    def test_half_missing_is_a_wrong_layout(self, tmp_path):
+        raw = folder(tmp_path / 'raw', ['a.png'], 'a.png 3\nb.png 3\nc.png 3\n', 'list.txt')
+        with pytest.raises(
+            InputError, match=r"2 of 3 images.*first is 'b\.png'; looked in.*a\.png"
+        ):
+            prepare(tmp_path, raw)
+
+    def test_corrupt_image_is_named_or_dropped(self, tmp_path):
+        raw = folder(tmp_path / 'raw', ['a.png', 'b.png'], 'a.png 3\nb.png 4\n', 'list.txt')
+        bad = raw / 'images' / 'b.png'
+        bad.write_bytes(bad.read_bytes()[:60])
+        with pytest.raises(InputError, match=r'images/b\.png.*on_corrupt=drop'):
+            prepare(tmp_path, raw, test_fraction=0.0)
+        _, report, _ = prepare(tmp_path, raw, test_fraction=0.0, on_corrupt='drop')
+        assert report['drops'] == {'corrupt image': {'count': 1, 'examples': ['b.png']}}
+
+    @pytest.mark.parametrize(
+        ('options', 'message'),
+        [
+            ({'test_fraction': 1.5}, r'test_fraction=1\.5 must be in 0\.\.1'),
+            ({'on_corrupt': 'skip'}, "on_corrupt='skip' must be error or drop"),
+            ({'codes': 'rafdb'}, "codes='rafdb' is unknown; known: canonical, raf"),
+            ({'subject_pattern': '('}, r"subject_pattern='\('"),
+            ({'colour': 1}, "unknown option 'colour'; this builder knows: list"),
+        ],
+    )
+    def test_bad_options(self, tmp_path, options, message):
+        with pytest.raises(InputError, match=message):
+            image_list.make_builder('x', data_dir=tmp_path, **options)
+
+    def test_pattern_that_fits_nothing(self, tmp_path):
+        raw = folder(tmp_path / 'raw', ['a.png'], 'a.png 3\n', 'list.txt')
+        with pytest.raises(InputError, match=r"subject_pattern='\^S' fits no image"):
+            prepare(tmp_path, raw, subject_pattern='^S')
+
+    @pytest.mark.parametrize('name', ['../x', '1', 'a b'])
+    def test_bad_names(self, tmp_path, name):
+        with pytest.raises(InputError, match='letters, digits'):
+            image_list.make_builder(name, data_dir=tmp_path)
+
+    def test_manual_dir(self, tmp_path):
+        for path, message in (('none', 'does not exist'), ('file', 'is a file'), ('e', 'is empty')):
+            (tmp_path / 'file').touch()
+            (tmp_path / 'e').mkdir(exist_ok=True)
+            with pytest.raises(InputError, match=f'{message}.*image_list needs images and a list'):
+                prepare(tmp_path, tmp_path / path)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason='needs the sample list in ../shared/data')
+def test_real_list():
+    drops = common.Drops()
+    path = lists.find_list(REAL, '')
+    entries = image_list.keep_known(image_list.merge(lists.read(path, DEFAULTS), drops), drops)
+    items = image_list.locate(entries, image_list.image_folders(REAL, path, ''), path, drops)
+    assert len(items) == 2115
+    assert {reason: drop['count'] for reason, drop in drops.as_dict().items()} == {
+        'label contempt': 9,
+        'listed with different labels': 2,
+    }
