@@ -1,1 +1,1 @@
-"""Parametric faces drawn by this project: seven expressions, four domains, no person behind them."""
+"""Parametric faces drawn by this project: seven expressions, four domains, no real person."""

@@ -4,16 +4,29 @@ Usage: python -m data_builders.synthetic_faces.contact_sheet docs/synthetic_face
 """
 
 import argparse
+import itertools
 from collections.abc import Sequence
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from data_builders.synthetic_faces.render import render
+from data_builders.synthetic_faces.action_units import prototype, sample_action_units
+from data_builders.synthetic_faces.render import render, sample_entropy
 from data_builders.synthetic_faces.scenes import DOMAINS
 from dmsrl_jax.expressions import EXPRESSIONS
 
 ROWS_PER_DOMAIN = 2
 _MARGIN, _HEADER, _GAP = 84, 28, 4
+
+
+def _clear_sample(expression: int, subject: int) -> int:
+    """The first sample of a subject that is not a weak expression."""
+    for sample in itertools.count():
+        rng = np.random.default_rng(sample_entropy(subject, sample))
+        _, intensity = sample_action_units(expression, rng)
+        if intensity > 0.65 or not prototype(expression).core:
+            return sample
+    raise AssertionError
 
 
 def contact_sheet(size: int = 112, seed: int = 0) -> Image.Image:
@@ -40,7 +53,8 @@ def contact_sheet(size: int = 112, seed: int = 0) -> Image.Image:
         if row % ROWS_PER_DOMAIN == 0:
             pen.text((6, top + cell - 10), domain, (0, 0, 0), font)
         for column in range(len(EXPRESSIONS)):
-            subject, sample = 1000 * seed + 7 * row + column, 100 * seed + row
+            subject = 1000 * seed + 7 * row + column
+            sample = _clear_sample(column, subject)
             face = render(column, domain, size=size, subject_seed=subject, sample_seed=sample)
             sheet.paste(Image.fromarray(face), (_MARGIN + column * cell, top))
     return sheet

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from data_builders.synthetic_faces.face import Part
+from data_builders.synthetic_faces.face import SURFACE, Part
 from data_builders.synthetic_faces.scenes import Scene
 
 FACE_SIZE = 0.335  # half a head's width, in image sides, at scale 1
@@ -41,9 +41,14 @@ def project(points: np.ndarray, hold: np.ndarray, scene: Scene) -> np.ndarray:
 def project_all(parts: Sequence[Part], scene: Scene) -> list[np.ndarray]:
     """Projects every part's points in one go; a list of float [N, 2] in image sides."""
     counts = [len(part.points) for part in parts]
-    holds = [np.broadcast_to(part.hold, n) for part, n in zip(parts, counts, strict=True)]
-    flat = project(np.concatenate([part.points for part in parts]), np.concatenate(holds), scene)
-    return np.split(flat, np.cumsum(counts)[:-1])
+    ends = np.cumsum(counts).tolist()
+    uniform = [part.hold if isinstance(part.hold, float) else SURFACE for part in parts]
+    hold = np.repeat(uniform, counts)
+    for part, end in zip(parts, ends, strict=True):
+        if not isinstance(part.hold, float):
+            hold[end - len(part.hold) : end] = part.hold
+    flat = project(np.concatenate([part.points for part in parts]), hold, scene)
+    return [flat[end - n : end] for end, n in zip(ends, counts, strict=True)]
 
 
 def mix(below: Colour, above: Colour, strength: float) -> Colour:

@@ -169,7 +169,7 @@ def _mouth(marks: Landmarks, units: np.ndarray) -> list[Part]:
     lines = [np.stack([x, line], axis=1) for line in y]
     parts = [
         Part('mouth', np.concatenate([lines[1], lines[2][::-1]])),
-        *_inside(lines, marks.mouth_open, float(units[16].mean() + units[20].mean())),
+        *_inside(lines, marks.mouth_open, units.mean(axis=1)),
         Part('lip', np.concatenate([lines[0], lines[1][::-1]]), strength=0.9),
         Part('lip', np.concatenate([lines[2], lines[3][::-1]])),
         Part('lip_line', lines[1], width=0.03, strength=0.9),
@@ -179,19 +179,20 @@ def _mouth(marks: Landmarks, units: np.ndarray) -> list[Part]:
     return parts
 
 
-def _inside(lines: list[np.ndarray], gap: float, lower_teeth: float) -> list[Part]:
+def _inside(lines: list[np.ndarray], gap: float, strength: np.ndarray) -> list[Part]:
     """Teeth and tongue, as far as the lips show them."""
     if gap < 0.035:
         return []
     upper, lower = lines[1][1:-1], lines[2][1:-1]
+    lift = min(1.0, float(strength[9] + strength[10] + strength[12] + 0.5 * strength[20]))
     room = lower[:, 1] - upper[:, 1]
     parts = []
     if gap > 0.14:
         tongue = np.stack([lower[:, 0] * 0.7, lower[:, 1] - 0.35 * room], axis=1)
         parts.append(Part('tongue', np.concatenate([tongue, lower[::-1]])))
-    edge = np.stack([upper[:, 0], upper[:, 1] + np.minimum(0.85 * room, 0.075)], axis=1)
+    edge = np.stack([upper[:, 0], upper[:, 1] + np.minimum(0.8 * room, 0.04 + 0.06 * lift)], axis=1)
     parts.append(Part('teeth', np.concatenate([upper, edge[::-1]])))
-    if lower_teeth > 0.5:
+    if strength[16] + strength[20] > 0.5:
         rim = np.stack([lower[:, 0], lower[:, 1] - np.minimum(0.4 * room, 0.05)], axis=1)
         parts.append(Part('teeth', np.concatenate([rim, lower[::-1]]), strength=0.85))
     return parts
@@ -256,9 +257,7 @@ def _creases(identity: Identity, marks: Landmarks, units: np.ndarray) -> list[Pa
 
 def _glasses(marks: Landmarks) -> list[Part]:
     rims = [
-        Part(
-            'frame', ellipse(x, y + 0.03, 0.29, 0.23, 20)[list(range(20)) + [0]], RAISED, width=0.04
-        )
+        Part('frame', ellipse(x, y + 0.03, 0.29, 0.23, 20)[[*range(20), 0]], RAISED, width=0.04)
         for x, y in marks.eye
     ]
     y = float(marks.eye[:, 1].mean())

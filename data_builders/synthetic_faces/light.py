@@ -41,7 +41,7 @@ def shading(side: int, scene: Scene) -> np.ndarray:
     Returns:
       float32 [side, side], about 0.3..1.3.
     """
-    across, down = _grid(side)
+    across, down = _grid((side + 1) // 2)  # light is smooth: half the resolution will do
     unit = FACE_SIZE * scene.scale
     x = (across - scene.shift[0]) / unit
     y = (down - scene.shift[1]) / unit
@@ -51,28 +51,31 @@ def shading(side: int, scene: Scene) -> np.ndarray:
     sin, cos = np.sin(scene.roll), np.cos(scene.roll)
     x, y = x * cos + y * sin, y * cos - x * sin
     x, y = x - 0.85 * np.sin(scene.yaw), y + 0.85 * np.sin(scene.pitch)
-    # Gaussians are products of a column and a row only without roll; x and y hold it already.
     relief = np.zeros_like(lit)
     for left, top, wide, high, change in zip(_X, _Y, _RX, _RY, _CHANGE, strict=True):
         relief += change * np.exp(-(((x - left) / wide) ** 2) - ((y - top) / high) ** 2)
-    return (scene.ambient + (1.0 - scene.ambient) * 1.25 * lit) * (1.0 + relief)
+    shade = (scene.ambient + (1.0 - scene.ambient) * 1.25 * lit) * (1.0 + relief)
+    smooth = Image.fromarray(shade.astype(np.float32))
+    return np.asarray(smooth.resize((side, side), Image.Resampling.BILINEAR))
 
 
 def expose(
-    image: Image.Image, scene: Scene, shade: np.ndarray, rng: np.random.Generator
+    image: Image.Image, scene: Scene, shade: np.ndarray | None, rng: np.random.Generator
 ) -> Image.Image:
     """Applies light, colour cast, contrast, blur and noise.
 
     Args:
-      image: RGB, what reflects.
+      image: RGB or grey, what reflects.
       scene: gains, gamma, blur, noise.
-      shade: float32 [side, side].
+      shade: float32 [side, side], or None for even light without colour cast.
       rng: generator of this image.
 
     Returns:
       RGB image of the same size.
     """
-    pixels = np.asarray(image, np.float32) * (shade[..., None] * scene.gains.astype(np.float32))
+    pixels = np.asarray(image, np.float32)
+    if shade is not None:
+        pixels = pixels * (shade[..., None] * scene.gains.astype(np.float32))
     if scene.gamma != 1.0:
         pixels = 255.0 * (np.minimum(pixels, 255.0) / 255.0) ** np.float32(scene.gamma)
     if scene.blur > 0.15:
@@ -80,5 +83,6 @@ def expose(
         radius = scene.blur * image.width / 64.0
         pixels = np.asarray(blurred.filter(ImageFilter.BoxBlur(radius)), np.float32)
     grain = rng.standard_normal(pixels.shape[:2], dtype=np.float32)
-    pixels = pixels + np.float32(scene.noise) * grain[..., None]
-    return Image.fromarray(np.clip(pixels, 0.0, 255.0).astype(np.uint8))
+    grain *= np.float32(scene.noise)
+    pixels = pixels + (grain if pixels.ndim == 2 else grain[..., None])
+    return Image.fromarray(np.clip(pixels, 0.0, 255.0).astype(np.uint8)).convert('RGB')

@@ -21,6 +21,11 @@ SMALLEST = 16
 _OVERSAMPLING = 2
 
 
+def sample_entropy(subject_seed: int, sample_seed: int) -> tuple[int, int, int]:
+    """Entropy of the generator that draws all that is not the subject's own."""
+    return 2, subject_seed, sample_seed
+
+
 def _draw(
     expression: int, domain: str, size: int, subject_seed: int, sample_seed: int
 ) -> tuple[Image.Image, float, int]:
@@ -29,7 +34,7 @@ def _draw(
     if size < SMALLEST:
         raise InputError(f'size {size} is too small to draw a face; give at least {SMALLEST}')
     identity = sample_identity(np.random.default_rng((1, subject_seed)))
-    rng = np.random.default_rng((2, subject_seed, sample_seed))
+    rng = np.random.default_rng(sample_entropy(subject_seed, sample_seed))
     units, intensity = sample_action_units(expression, rng)
     scene = sample_scene(domain, rng)
     parts = build(identity, place(identity, units), units, scene.gaze)
@@ -37,7 +42,7 @@ def _draw(
     side = size * _OVERSAMPLING
     if domain == 'sketch':
         image = draw_sketch(parts, outlines, side, rng)
-        shade = np.ones((size, size), np.float32)
+        shade = None
     else:
         cloth = rng.integers(30, 220, 3).astype(float)
         mixed = palettes.infrared if domain == 'infrared' else palettes.natural

@@ -28,7 +28,7 @@ def draw_sketch(
       rng: generator of this image; sets paper, pencil, the hand's tremor.
 
     Returns:
-      Grey image as RGB.
+      Image of mode L.
     """
     paper, lead = int(rng.integers(225, 250)), float(rng.uniform(20, 80))
     tremor, heavy = rng.uniform(0.0, 0.012), rng.uniform(0.75, 1.3)
@@ -36,15 +36,27 @@ def draw_sketch(
     image = Image.new('L', (side, side), paper)
     pencil = ImageDraw.Draw(image)
     unit = side * FACE_SIZE
-    wobble = rng.normal(0.0, tremor * unit, (len(parts), 6))
-    for part, outline, shake in zip(parts, outlines, wobble, strict=True):
-        phase = np.arange(len(outline)) * 0.7
-        sway = np.stack([shake[0] + shake[1] * np.sin(phase), shake[2] + shake[3] * np.cos(phase)])
-        flat = (outline * side + 0.7 * sway.T).ravel().tolist()
+    shaken = _shake([outline * side for outline in outlines], tremor * unit, rng)
+    for part, outline in zip(parts, shaken, strict=True):
+        flat = outline.ravel().tolist()
         _stroke(pencil, part, flat, paper, lead, heavy * unit)
         if hatched and part.role == 'hair' and part.strength > 0.4:
             _hatch(image, flat, round(lead + 40), side)
-    return image.convert('RGB')
+    return image
+
+
+def _shake(
+    outlines: Sequence[np.ndarray], tremor: float, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Shifts and bends every outline a little, as a hand does."""
+    counts = [len(outline) for outline in outlines]
+    ends = np.cumsum(counts).tolist()
+    points = np.concatenate(outlines)
+    phase = 0.7 * np.arange(len(points))
+    waves = np.stack([np.sin(phase), np.cos(phase)], axis=1)
+    push, bend = np.repeat(rng.normal(0.0, 0.7 * tremor, (2, len(counts), 2)), counts, axis=1)
+    points = points + push + bend * waves
+    return [points[end - n : end] for end, n in zip(ends, counts, strict=True)]
 
 
 def _stroke(

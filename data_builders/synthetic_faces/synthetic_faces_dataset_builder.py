@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -107,8 +107,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """Draws and writes one domain of the synthetic faces."""
 
     VERSION = tfds.core.Version('1.0.0')
-    RELEASE_NOTES = {'1.0.0': 'First release.'}
-    BUILDER_CONFIGS = [FacesConfig(name=name, description=f'{name} images') for name in DOMAINS]
+    RELEASE_NOTES: ClassVar = {'1.0.0': 'First release.'}
+    BUILDER_CONFIGS: ClassVar = [
+        FacesConfig(name=name, description=f'{name} images') for name in DOMAINS
+    ]
 
     def _create_builder_config(self, builder_config: Any, version: Any) -> Any:
         # The library refuses a changed config that keeps a known name; here the name is the domain
