@@ -35,11 +35,11 @@ def decode(data: bytes, size: int, *, name: str = '') -> np.ndarray:
     if size < 1:
         raise InputError(f'the image size must be at least 1 pixel, got {size}')
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise Image.DecompressionBombError(f'{image.width} x {image.height} pixels')
-            image.load()
-            image = _eight_bits(ImageOps.exif_transpose(image))
+        with Image.open(io.BytesIO(data)) as file:
+            if file.width * file.height > MAX_PIXELS:
+                raise Image.DecompressionBombError(f'{file.width} x {file.height} pixels')
+            file.load()
+            image = _eight_bits(ImageOps.exif_transpose(file))
             image = image.resize((size, size), Image.Resampling.BILINEAR)
             return np.array(image.convert('RGB'))
     # Pillow's plugins raise many kinds of errors on broken bytes; all mean that the file is bad.

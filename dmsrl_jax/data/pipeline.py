@@ -8,131 +8,41 @@ whether images are kept in memory; the epochs of the domains differ in length, a
 """
 
 import os
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dmsrl_jax.data import reading
+from dmsrl_jax.data.batches import Batch, Batches, check_state
 from dmsrl_jax.errors import InputError
 
-Batch = dict[str, np.ndarray]
+__all__ = ['Batch', 'Batches', 'check_state', 'evaluation_batches', 'paired_batches']
+
 _Reader = reading.OnDemand | reading.Decoded
 
 
-class Batches:
-    """Endless iterator over training batches, whose state can be saved and restored at any step.
-
-    Attributes:
-        iterator: the grain `DatasetIterator` inside, for `grain.checkpoint.CheckpointSave`.
-        settings: what the order of the batches depends on; store it beside the state of `iterator`
-            and compare it with `check_state` before restoring.
-        source_batches_per_epoch: full batches in one pass over the source.
-        target_batches_per_epoch: the same of the target, or None without one.
-    """
-
-    def __init__(
-        self,
-        iterator: Any,
-        settings: dict[str, Any],
-        source_batches_per_epoch: int,
-        target_batches_per_epoch: int | None,
-    ):
-        self.iterator = iterator
-        self.settings = settings
-        self.source_batches_per_epoch = source_batches_per_epoch
-        self.target_batches_per_epoch = target_batches_per_epoch
-
-    def __iter__(self) -> 'Batches':
-        return self
-
-    def __next__(self) -> Batch:
-        if self.iterator is None:
-            raise RuntimeError('the input pipeline is closed')
-        try:
-            batch = next(self.iterator)
-            if not self.settings['workers']:
-                return batch
-            # Out of the shared memory of the workers, which must not outlive the iterator.
-            return {name: np.array(values) for name, values in batch.items()}
-        except InputError:
-            raise
-        except Exception as error:
-            # Worker processes hand their errors over as text inside another error.
-            if 'InputError: ' not in str(error):
-                raise
-            message = str(error).rpartition('InputError: ')[2].splitlines()[0]
-            raise InputError(message) from error
-
-    def get_state(self) -> dict[str, Any]:
-        """Returns the position as JSON-able values: the next batch is the first one to come."""
-        return {'settings': self.settings, 'iterator': self.iterator.get_state()}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Goes to a position that `get_state` returned, here or in another process.
-
-        Raises:
-            InputError: the state comes from other settings and would give other batches.
-        """
-        check_state(state['settings'], self.settings)
-        self.iterator.set_state(state['iterator'])
-
-    def start(self) -> None:
-        """Starts reading ahead (worker processes take seconds to start)."""
-        self.iterator.start_prefetch()
-
-    def close(self) -> None:
-        """Stops threads and worker processes; further batches are not to be had."""
-        if self.iterator is not None:
-            self.iterator.close()
-            self.iterator = None  # grain's finaliser fails if it runs at interpreter exit
-
-    def __enter__(self) -> 'Batches':
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def check_state(saved: dict[str, Any], current: dict[str, Any]) -> None:
-    """Refuses to resume with settings under which the saved position means other batches.
-
-    Args:
-        saved: `Batches.settings` of the run that wrote the state.
-        current: `Batches.settings` of this run.
-
-    Raises:
-        InputError: they differ; the message lists the differences.
-    """
-    different = [
-        f'{name} was {saved.get(name)!r} and is now {current.get(name)!r}'
-        for name in sorted({*saved, *current})
-        if saved.get(name) != current.get(name)
-    ]
-    if different:
-        raise InputError(
-            f'cannot resume the input pipeline: {"; ".join(different)}. Go on with the saved '
-            'values, or start anew in another working folder'
-        )
+class _Stream(NamedTuple):
+    corpus: reading.Corpus | reading.Decoded
+    size: int
+    shuffle: bool
 
 
 class _Assemble:
-    """Turns the indices of two global batches into this process's batch."""
+    """Turns the indices of one global batch per stream into this process's batch."""
 
-    def __init__(self, source: _Reader, target: _Reader | None, start: int, stop: int):
-        self.source, self.target, self.rows = source, target, slice(start, stop)
+    def __init__(self, readers: Sequence[_Reader], rows: slice):
+        self.readers, self.rows = readers, rows
 
-    def __call__(self, indices: tuple[np.ndarray, ...]) -> Batch:
-        source = self.source.read(indices[0][self.rows])
-        batch = {'image_s': source['image'], 'label_s': source['label']}
-        if self.target is not None:
-            batch['image_t'] = self.target.read(indices[1][self.rows])['image']
-        return batch
+    def __call__(self, indices: Sequence[np.ndarray]) -> Batch:
+        parts = [r.read(i[self.rows]) for r, i in zip(self.readers, indices, strict=True)]
+        batch = {'image_s': parts[0]['image'], 'label_s': parts[0]['label']}
+        return batch if len(parts) == 1 else batch | {'image_t': parts[1]['image']}
 
 
 def paired_batches(
-    source: reading.Corpus,
-    target: reading.Corpus | None,
+    source: reading.Corpus | reading.Decoded,
+    target: reading.Corpus | reading.Decoded | None,
     *,
     batch_size: int,
     size_s: int,
@@ -176,38 +86,35 @@ def paired_batches(
         InputError: a corpus has no full batch, does not fit in memory, or has a corrupt image.
     """
     _check_counts(batch_size, workers, process_index, process_count)
-    corpora = [(source, size_s, source_shuffle)]
+    streams = [_Stream(source, size_s, source_shuffle)]
     if target is not None:
-        corpora.append((target, size_t or size_s, target_shuffle))
-    total = batch_size * process_count
-    for corpus, _, _ in corpora:
-        _check_full_batch(corpus, batch_size, process_count)
+        streams.append(_Stream(target, size_t or size_s, target_shuffle))
+    for stream in streams:
+        _check_full_batch(stream.corpus, batch_size, process_count)
     readers = [
-        _reader(corpus, size, in_memory, labels=not number, threads=threads, progress=progress)
-        for number, (corpus, size, _) in enumerate(corpora)
+        _reader(
+            stream.corpus,
+            stream.size,
+            in_memory,
+            labels=stream is streams[0],
+            threads=threads,
+            progress=progress,
+        )
+        for stream in streams
     ]
     if isinstance(readers[0], reading.Decoded) and readers[0].label is None:
         raise InputError('the source corpus was decoded without its labels')
-    streams = [
-        _indices(len(corpus), total, shuffle=shuffle, seed=_stream_seed(seed, number))
-        for number, (corpus, _, shuffle) in enumerate(corpora)
-    ]
-    if all(isinstance(reader, reading.Decoded) for reader in readers):
-        workers = 0
-    start = process_index * batch_size
-    assemble = _Assemble(
-        readers[0], readers[1] if len(readers) > 1 else None, start, start + batch_size
-    )
-    settings = {
+    settings: dict[str, Any] = {
         'seed': seed,
-        'workers': workers,
-        'global_batch': total,
-        'images': [len(corpus) for corpus, _, _ in corpora],
-        'shuffle': [shuffle for _, _, shuffle in corpora],
+        'workers': 0 if all(isinstance(r, reading.Decoded) for r in readers) else workers,
+        'global_batch': batch_size * process_count,
+        'images': [len(stream.corpus) for stream in streams],
+        'shuffle': [stream.shuffle for stream in streams],
     }
-    epochs = [len(corpus) // total for corpus, _, _ in corpora]
+    rows = slice(process_index * batch_size, (process_index + 1) * batch_size)
+    epochs = [count // settings['global_batch'] for count in settings['images']]
     return Batches(
-        _iterate(streams, assemble, workers, threads),
+        _iterate(_Assemble(readers, rows), settings, threads),
         settings,
         epochs[0],
         epochs[1] if len(epochs) > 1 else None,
@@ -254,16 +161,17 @@ def _evaluation_batches(
     for first in range(0, len(reader), total):
         start = first + process_index * batch_size
         indices = np.arange(start, min(start + batch_size, len(reader)), dtype=np.int32)
-        batch = {
+        batch: Batch = {
             'image': np.zeros((batch_size, reader.size, reader.size, 3), np.uint8),
             'label': np.zeros(batch_size, np.int32),
             'mask': np.zeros(batch_size, np.float32),
             'index': np.full(batch_size, -1, np.int32),
         }
         if len(indices):
-            filled = reader.read(indices) | {'mask': 1.0, 'index': indices}
-            for name, values in filled.items():
-                batch[name][: len(indices)] = values
+            filled = slice(0, len(indices))
+            batch['mask'][filled], batch['index'][filled] = 1.0, indices
+            for name, values in reader.read(indices).items():
+                batch[name][filled] = values
         yield batch
 
 
@@ -276,7 +184,9 @@ def _check_counts(batch_size: int, workers: int, process_index: int, process_cou
         raise InputError(f'process_index must be in 0..{process_count - 1}, got {process_index}')
 
 
-def _check_full_batch(corpus: reading.Corpus, batch_size: int, process_count: int) -> None:
+def _check_full_batch(
+    corpus: reading.Corpus | reading.Decoded, batch_size: int, process_count: int
+) -> None:
     if len(corpus) < batch_size * process_count:
         raise InputError(
             f'{reading.describe(corpus)} has {len(corpus)} images, fewer than one batch of '
@@ -312,9 +222,22 @@ def _indices(count: int, batch: int, *, shuffle: bool, seed: int) -> Any:
     return indices.batch(batch, drop_remainder=True).repeat()
 
 
-def _iterate(streams: list[Any], assemble: _Assemble, workers: int, threads: int | None) -> Any:
+def _iterate(assemble: _Assemble, settings: dict[str, Any], threads: int | None) -> Any:
+    """Chains the streams of `settings` and the reading of their images to a grain iterator."""
     import grain
 
+    workers = settings['workers']
+    streams = [
+        _indices(
+            count,
+            settings['global_batch'],
+            shuffle=shuffle,
+            seed=_stream_seed(settings['seed'], number),
+        )
+        for number, (count, shuffle) in enumerate(
+            zip(settings['images'], settings['shuffle'], strict=True)
+        )
+    ]
     zipped = grain.experimental.ZipMapDataset(streams).map(assemble)
     # grain's default reads 500 elements ahead; ours are whole batches.
     ahead = 2 if workers else (threads or min(os.cpu_count() or 1, 16))

@@ -25,7 +25,7 @@ class Corpus(Protocol):
         """One record."""
 
 
-def describe(corpus: Corpus) -> str:
+def describe(corpus: object) -> str:
     """Returns a corpus's name and split as far as it has them, for messages."""
     name, split = getattr(corpus, 'name', 'corpus'), getattr(corpus, 'split', '')
     return f'{name}[{split}]' if split else str(name)
@@ -64,7 +64,8 @@ class Decoded:
     """A corpus held in memory as uint8 images [N, size, size, 3] and int32 labels [N]."""
 
     def __init__(self, image: np.ndarray, label: np.ndarray | None):
-        self.image, self.label, self.size = image, label, image.shape[1]
+        self.image, self.label = image, label
+        self.size: int = image.shape[1]
 
     def __len__(self) -> int:
         return len(self.image)
