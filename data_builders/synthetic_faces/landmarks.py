@@ -95,6 +95,8 @@ def place(identity: Identity, units: np.ndarray) -> Landmarks:
     """
     shape = identity.shape
     move = _EFFECTS @ units  # [values, 2]
+    # Combinations 1+4 and 1+2+4 draw the brows together but hardly lower them: AU 1 wins.
+    move[:3] -= _EFFECTS[:3, 4:5] * units[4] * np.minimum(0.8, 1.2 * units[1])
     middle = move.mean(axis=1).tolist()
     eye = np.stack([SIDES * shape['eye_x'], np.full(2, shape['eye_y'])], axis=1)
     size, mouth_y, lip = shape['eye_size'], shape['mouth_y'], shape['lip']

@@ -60,7 +60,7 @@ RANGES = {
         ambient=(0.3, 0.5),
         side_light=0.25,
         exposure=0.12,
-        blur=(0.2, 0.7),
+        blur=(0.1, 0.5),
         noise=(3.0, 8.0),
     ),
 }

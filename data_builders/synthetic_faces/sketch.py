@@ -73,7 +73,7 @@ def _stroke(
         pencil.polygon(flat, fill=round(paper + _FILLED[part.role] * (lead - paper)))
     elif part.role != 'hair' or part.strength > 0.4:
         pencil.polygon(flat, fill=paper)
-    if part.role in _CONTOUR:
+    if part.role in _CONTOUR and (part.role != 'hair' or part.strength > 0.4):
         width = max(1, round(_CONTOUR[part.role] * unit))
         grey = round(paper + max(0.4, part.strength) * (lead - paper))
         pencil.line(flat + flat[:2], fill=grey, width=width, joint='curve')
