@@ -80,7 +80,7 @@ def train_step(
             params=params, opt_state=opt_state, batch_stats=batch_stats, method_state=method_state
         )
         metrics |= seen
-        norm = optax.global_norm(grads)
+        norm = optax.tree.norm(grads)
         metrics['gradient_norm'] = metrics.get('gradient_norm', 0.0) + norm
     average = state.average
     if average is not None:
