@@ -141,7 +141,10 @@ def help_text(name: str) -> str:
 
     module = corpora.builder_module(name)
     readme = pathlib.Path(module.__file__ or '').with_name('README.md')
-    return f'{readme.read_text()}\n{preparing.describe_options(module.options())}'
+    command = f'python experiments/prepare.py --corpus {name}'
+    command += ' --manual_dir DIR' if getattr(module, 'NEEDS', '') else ''
+    options = preparing.describe_options(module.options())
+    return f'{readme.read_text()}\nCommand: {command} [--set option=value ...]\n{options}'
 
 
 if __name__ == '__main__':

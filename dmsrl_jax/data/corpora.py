@@ -203,7 +203,11 @@ class Corpus:
         index = int(index)
         if not -self._length <= index < self._length:
             raise IndexError(f'{self!r} has {self._length} images, asked for number {index}')
-        record = self._open()[index % self._length]
+        source = self._open()
+        try:
+            record = source[index % self._length]
+        except Exception as error:  # a cut or overwritten file: the record reader's own kinds
+            raise _damaged(self.folder, error) from error
         return {key: value if key == 'image' else _plain(value) for key, value in record.items()}
 
     def __repr__(self) -> str:
