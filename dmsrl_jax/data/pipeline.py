@@ -1,13 +1,15 @@
 """Batches for training and evaluation, made with grain from one or two corpora (no jax here).
 
 The order of the images is a function of the seed alone. Per corpus, and anew in each epoch: indices
--> seeded shuffle -> global batches, the short rest dropped -> repeat without end. The two endless
+-> seeded shuffle -> global batches, the short rest dropped; then the next epoch. The two endless
 streams are zipped, each process takes its slice of every global batch, and only then are records
 read and decoded. So the batches depend neither on the number of processes or workers, nor on
 whether images are kept in memory; the epochs of the domains differ in length, as the corpora do.
 """
 
+import functools
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -26,6 +28,31 @@ class _Stream(NamedTuple):
     corpus: reading.Corpus | reading.Decoded
     size: int
     shuffle: bool
+
+
+@functools.lru_cache(maxsize=8)
+def _permutation(count: int, seed: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(seed).permutation(count)
+
+
+class _Order:
+    """Endless random access to the global batches of indices of one stream, epoch after epoch.
+
+    One permutation per epoch costs a hundredth of grain's shuffle, which maps index by index.
+    """
+
+    def __init__(self, count: int, batch: int, seed: tuple[int, ...] | None):
+        self.count, self.batch, self.seed = count, batch, seed
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __getitem__(self, step: int) -> np.ndarray:
+        epoch, number = divmod(int(step), self.count // self.batch)
+        start = number * self.batch
+        if self.seed is None:
+            return np.arange(start, start + self.batch)
+        return _permutation(self.count, (*self.seed, epoch))[start : start + self.batch]
 
 
 class _Assemble:
@@ -86,6 +113,8 @@ def paired_batches(
         InputError: a corpus has no full batch, does not fit in memory, or has a corrupt image.
     """
     _check_counts(batch_size, workers, process_index, process_count)
+    if seed < 0:
+        raise InputError(f'seed must be 0 or more, got {seed}')
     streams = [_Stream(source, size_s, source_shuffle)]
     if target is not None:
         streams.append(_Stream(target, size_t or size_s, target_shuffle))
@@ -207,32 +236,14 @@ def _reader(
     return reading.OnDemand(corpus, size, labels=options.get('labels', True))
 
 
-def _stream_seed(seed: int, number: int) -> int:
-    """Derives an independent 32-bit seed for each stream."""
-    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-
-
-def _indices(count: int, batch: int, *, shuffle: bool, seed: int) -> Any:
-    """Returns an endless grain dataset of index batches, reshuffled in every epoch."""
-    import grain
-
-    indices = grain.MapDataset.range(count)
-    if shuffle:
-        indices = indices.shuffle(seed=seed)
-    return indices.batch(batch, drop_remainder=True).repeat()
-
-
 def _iterate(assemble: _Assemble, settings: dict[str, Any], threads: int | None) -> Any:
     """Chains the streams of `settings` and the reading of their images to a grain iterator."""
     import grain
 
     workers = settings['workers']
     streams = [
-        _indices(
-            count,
-            settings['global_batch'],
-            shuffle=shuffle,
-            seed=_stream_seed(settings['seed'], number),
+        grain.MapDataset.source(
+            _Order(count, settings['global_batch'], (settings['seed'], number) if shuffle else None)
         )
         for number, (count, shuffle) in enumerate(
             zip(settings['images'], settings['shuffle'], strict=True)

@@ -308,6 +308,7 @@ class TestMistakes:
         [
             ({'batch_size': 0}, 'batch_size must be at least 1, got 0'),
             ({'workers': -1}, 'workers must be 0 or more'),
+            ({'seed': -1}, 'seed must be 0 or more, got -1'),
             ({'process_index': 2, 'process_count': 2}, r'process_index must be in 0\.\.1, got 2'),
         ],
     )
