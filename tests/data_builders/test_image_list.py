@@ -3,6 +3,7 @@ import pathlib
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from PIL import Image
 
 from data_builders import common, preparing
@@ -215,6 +216,16 @@ class TestBuild:
             prepare(tmp_path, raw, images='faces')
         _, report, _ = prepare(tmp_path, raw, images='x/faces')
         assert sum(found['images'] for found in report['splits'].values()) == 1
+
+    def test_builds_through_the_library_alone(self, tmp_path):
+        """As `tfds build` does: no options, its own manual folder."""
+        raw = folder(tmp_path / 'raw', ['a.png', 'b.png'], 'a.png 3\nb.png 4\n', 'list.txt')
+        builder = image_list.Builder(data_dir=str(tmp_path / 'out'))
+        config = tfds.download.DownloadConfig(manual_dir=str(raw))
+        builder.download_and_prepare(download_config=config)
+        assert (builder.name, builder.info.file_format.value) == ('image_list', 'array_record')
+        corpus = corpora.load('image_list', 'all', data_dir=tmp_path / 'out')
+        assert sorted(corpus.labels().tolist()) == [3, 4]
 
 
 class TestMistakes:
