@@ -1,4 +1,4 @@
-"""Settings for all tests: four virtual CPU devices, strict rank promotion, a lasting compile cache off."""
+"""Settings for all tests: four virtual CPU devices, strict rank promotion, tiny runs."""
 
 import jax
 import pytest
