@@ -29,7 +29,7 @@ def _clear_sample(expression: int, subject: int) -> int:
     raise AssertionError
 
 
-def contact_sheet(size: int = 112, seed: int = 0) -> Image.Image:
+def contact_sheet(size: int = 96, seed: int = 0) -> Image.Image:
     """A sheet of 7 expressions (columns) by 4 domains (two rows of subjects each).
 
     Args:
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Writes the sheet to the path given on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('path', help='where the sheet goes, for example docs/synthetic_faces.png')
-    parser.add_argument('--size', type=int, default=112, help='side of one face in pixels')
+    parser.add_argument('--size', type=int, default=96, help='side of one face in pixels')
     parser.add_argument('--seed', type=int, default=0, help='which subjects')
     options = parser.parse_args(arguments)
     contact_sheet(options.size, options.seed).save(options.path)

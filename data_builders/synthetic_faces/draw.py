@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from data_builders.synthetic_faces.face import SURFACE, Part
+from data_builders.synthetic_faces.parts import SURFACE, Part
 from data_builders.synthetic_faces.scenes import Scene
 
 FACE_SIZE = 0.335  # half a head's width, in image sides, at scale 1

@@ -5,6 +5,7 @@ half a head's width about 1. Arrays of two hold the image's left and right side.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -35,7 +36,7 @@ _NOSTRIL_OUT = {9: 0.02, 10: 0.015, 12: 0.025}
 JAW_DROP = {26: 0.26, 25: 0.015, 17: -0.03}
 
 
-def _matrix(table: dict[int, float | tuple[float, ...]]) -> np.ndarray:
+def _matrix(table: Mapping[int, float | tuple[float, ...]]) -> np.ndarray:
     """Effects [values, ROWS] of a table, to be multiplied with units [ROWS, sides]."""
     matrix = np.zeros((len(np.atleast_1d(next(iter(table.values())))), 27))
     for unit, effect in table.items():
@@ -43,7 +44,7 @@ def _matrix(table: dict[int, float | tuple[float, ...]]) -> np.ndarray:
     return matrix
 
 
-_TABLES = (
+_TABLES: tuple[Mapping[int, float | tuple[float, ...]], ...] = (
     _BROW_Y,
     *(_BROW_IN, _UPPER_LID, _LOWER_LID, _CORNER_OUT, _CORNER_Y, _UPPER_LIP_Y, _LOWER_LIP_Y),
     *(_PARTING, _THICKNESS, _NOSTRIL_Y, _NOSTRIL_OUT, JAW_DROP),

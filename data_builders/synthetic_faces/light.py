@@ -73,7 +73,7 @@ def expose(
     Returns:
       RGB image of the same size.
     """
-    pixels = np.asarray(image, np.float32)
+    pixels: np.ndarray = np.asarray(image, np.float32)
     if shade is not None:
         pixels = pixels * (shade[..., None] * scene.gains.astype(np.float32))
     if scene.gamma != 1.0:

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from data_builders.synthetic_faces.draw import FACE_SIZE
-from data_builders.synthetic_faces.face import Part
+from data_builders.synthetic_faces.parts import Part
 
 # Roles that get a contour; their weight in face units. Others are left to the paper.
 _CONTOUR = {
