@@ -111,7 +111,8 @@ def augment(
 ) -> jax.Array:
     """Augments a batch of images; image i uses the key `fold_in(key, positions[i])`.
 
-    The order is: flip, crop, scaling to 0..1, resize, brightness, contrast, clip, channel order.
+    The order is: flip, release crop, scaling to 0..1, brightness, contrast, clip, random or plain
+    resize, channel order.
 
     Args:
         key: one random key for the whole batch (of this step and this domain).
@@ -154,16 +155,17 @@ def _augment_one(key: chex.PRNGKey, image: chex.Array, size: int, recipe: Recipe
         image = pix.random_crop(key_crop, image, (size, size, 3))
     # Within one unit in the last place of the quotient: XLA multiplies by the reciprocal.
     image = image.astype(jnp.float32) / 255.0
-    if recipe.crop == 'resize_crop':
-        image = _random_resized_crop(key_crop, image, size, recipe.min_scale)
-    elif image.shape[0] != size:
-        image = jax.image.resize(image, (size, size, 3), 'linear')
+    # Before the resize, or XLA on CPU repeats its gathers for the mean that contrast needs.
     if recipe.brightness:
         image = pix.random_brightness(key_brightness, image, recipe.brightness)
     if recipe.contrast:
         image = pix.random_contrast(key_contrast, image, 1 - recipe.contrast, 1 + recipe.contrast)
     if recipe.brightness or recipe.contrast:
         image = jnp.clip(image, 0.0, 1.0)  # dm-pix leaves the range
+    if recipe.crop == 'resize_crop':
+        image = _random_resized_crop(key_crop, image, size, recipe.min_scale)
+    elif image.shape[0] != size:
+        image = jax.image.resize(image, (size, size, 3), 'linear')
     return image[..., ::-1] if recipe.bgr else image
 
 
@@ -177,8 +179,6 @@ def _random_resized_crop(
     offset = (side - window) * jax.random.uniform(key_offset, (2,))
     for axis in (0, 1):
         image = _sample_linear(image, offset[axis], window / size, size, axis)
-        # Without it XLA on CPU fuses the gathers into all that follows, and repeats them there.
-        image = jax.lax.optimization_barrier(image)
     return image
 
 
@@ -197,4 +197,4 @@ def _sample_linear(
     share = (centres - low).reshape([-1 if dim == axis else 1 for dim in range(image.ndim)])
     below = jnp.take(image, low, axis=axis, mode='clip')
     above = jnp.take(image, low + 1, axis=axis, mode='clip')
-    return below * (1.0 - share) + above * share
+    return below + (above - below) * share  # stays within 0..1, unlike a weighted sum

@@ -201,7 +201,8 @@ class TestBrightnessAndContrast:
         assert np.ptp(factors) > 0.9
 
     def test_result_stays_in_the_unit_range(self):
-        out = apply(noise(32, 6), brightness=1.0, contrast=1.0)
+        fields = {'crop': 'resize_crop', 'min_scale': 0.5}
+        out = apply(noise(32, 6), brightness=1.0, contrast=1.0, **fields)
         assert out.min() == 0.0
         assert out.max() == 1.0
 
