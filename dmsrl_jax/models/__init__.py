@@ -10,7 +10,9 @@ from dmsrl_jax.errors import InputError
 from dmsrl_jax.models.critics import DomainCritic, StatisticsNetwork
 from dmsrl_jax.models.layers import STATISTICS, example_positions
 from dmsrl_jax.models.multilevel import Classifier, corner_windows
+from dmsrl_jax.models.resnet import ResNet50
 from dmsrl_jax.models.tiny import TinyBackbone
+from dmsrl_jax.models.vgg import VGG16
 
 __all__ = [
     'Classifier',
@@ -22,8 +24,17 @@ __all__ = [
     'names',
 ]
 
+
+def _vgg16_plain(**options: Any) -> VGG16:
+    """VGG-16 has no local branches to keep, whatever `local` says."""
+    return VGG16(**{**options, 'local': False})
+
+
 _BACKBONES: dict[str, Callable[..., nn.Module]] = {
+    'resnet50_multilevel': ResNet50,
     'tiny_multilevel': TinyBackbone,
+    'vgg16': _vgg16_plain,
+    'vgg16_multilevel': VGG16,
 }
 _OPTIONS = ('dtype', 'dropout', 'axis_name', 'local', 'statistics')
 _DTYPES = ('float32', 'bfloat16')
@@ -43,8 +54,8 @@ def create(name: str, num_classes: int = 7, **options: Any) -> Classifier:
         **options: `dtype` of the computation ('float32' or 'bfloat16'; parameters, BatchNorm and
             outputs are float32), `dropout` rate (0.5), `axis_name` of the device axis over which
             training synchronises batch statistics (None: one device), `local` (True; False leaves
-            out the local branches or lower levels), running `statistics` ('shared' by both domains
-            or 'per_domain').
+            out the local branches, or all levels but the first; `vgg16` has none), running
+            `statistics` ('shared' by both domains or 'per_domain').
 
     Returns:
         A Linen module; see `Classifier` for its call.
