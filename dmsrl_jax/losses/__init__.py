@@ -2,6 +2,7 @@
 
 from dmsrl_jax.losses.adversarial import domain_adversarial_loss, gradient_reversal
 from dmsrl_jax.losses.classification import cross_entropy
+from dmsrl_jax.losses.estimation import MIEstimate, estimate_mutual_information
 from dmsrl_jax.losses.margin import (
     ClassCenters,
     common_margin_metric_loss,
@@ -24,6 +25,7 @@ from dmsrl_jax.losses.mutual_information import (
 __all__ = [
     'BOUNDS',
     'ClassCenters',
+    'MIEstimate',
     'barber_agakov_bound',
     'club_bound',
     'common_margin_metric_loss',
@@ -31,6 +33,7 @@ __all__ = [
     'domain_adversarial_loss',
     'domain_pairs',
     'domain_scores',
+    'estimate_mutual_information',
     'gradient_reversal',
     'infonce_bound',
     'init_centers',

@@ -35,18 +35,17 @@ def mutual_information_bound(
 ) -> jax.Array:
     """Evaluates a bound of the mutual information from critic scores.
 
-        dv, mine        E_J T - log E_M exp T
+        dv, mine, js    E_J T - log E_M exp T
         nwj             E_J T - E_M exp(T - 1)
-        js              1 + E_J T - E_M exp T
         smile           E_J T - log E_M exp(clip(T, -tau, tau))
         infonce         E_i [T_i - log mean(exp T_i, exp T_i1, ..., exp T_iK)]
         club            E_J T - E_M T                      (upper bound if T = log p(y|x))
         barber_agakov   E_J T - E_M T                      (with T_J = log q(y|x), T_M = log p(y))
 
-    MINE differs from DV in the gradient alone (`mine_loss`). A critic trained on the
-    Jensen-Shannon objective (`jensen_shannon_objective`, which is not in nats) tends to the log
-    ratio, and `js` is the NWJ bound of that critic plus 1: in nats, 0 for a critic that knows
-    nothing. SMILE and CLUB with a learnt T are no strict bounds.
+    MINE and JS differ from DV in how the critic learns: `mine_loss` corrects the gradient, and
+    `jensen_shannon_objective`, which is not in nats, is what the critic of `js` (and of `smile`)
+    maximises. Its maximum is at the log ratio, so that DV of that critic is a bound in nats, the
+    tightest one that the critic gives. SMILE and CLUB with a learnt T are no strict bounds.
 
     Args:
         joint: [N] scores T of joint pairs.
@@ -70,8 +69,6 @@ def mutual_information_bound(
         return joint.mean() - marginal.mean()
     if bound == 'nwj':
         return joint.mean() - jnp.exp(_log_mean_exp(marginal) - 1)
-    if bound == 'js':
-        return 1 + joint.mean() - jnp.exp(_log_mean_exp(marginal))
     if bound == 'smile':
         marginal = jnp.clip(marginal, -tau, tau)
     return joint.mean() - _log_mean_exp(marginal)
@@ -92,7 +89,9 @@ def mine_loss(
         gradient E_J dT - E_M [exp(T) dT] / a,    a <- (1 - rate) a + rate E_M exp T
 
     The plain gradient divides by the batch's own E_M exp T, which biases it; the moving average
-    a takes its place in the gradient only.
+    a takes its place in the gradient only. The bound does not feel a constant added to T, but this
+    gradient does while a lags behind, and with many nats T can drift away; a caller may subtract
+    `marginal.mean()` from both arguments, which stops it and leaves the value as it is.
 
     Args:
         joint: [N] scores of joint pairs.

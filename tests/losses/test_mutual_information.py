@@ -34,7 +34,7 @@ def _loop(joint, marginal, bound, tau=5.0):
             'dv': lambda: math.log(mean_exp(lambda t: t)),
             'mine': lambda: math.log(mean_exp(lambda t: t)),
             'nwj': lambda: mean_exp(lambda t: t - 1),
-            'js': lambda: mean_exp(lambda t: t) - 1,
+            'js': lambda: math.log(mean_exp(lambda t: t)),
             'smile': lambda: math.log(mean_exp(lambda t: min(max(t, -tau), tau))),
             'club': lambda: sum(map(float, marginal)) / m,
             'barber_agakov': lambda: sum(map(float, marginal)) / m,
@@ -81,20 +81,23 @@ class TestBound:
         turned = losses.mutual_information_bound(joint[::-1], marginal[::-1], bound=bound)
         np.testing.assert_allclose(turned, value, rtol=1e-5)
 
-    @pytest.mark.parametrize('bound', ['dv', 'infonce', 'club', 'barber_agakov'])
+    @pytest.mark.parametrize('bound', ['dv', 'js', 'infonce', 'club', 'barber_agakov'])
     def test_adding_a_constant_to_the_critic_changes_nothing(self, bound):
         joint, marginal = _scores()
         value = losses.mutual_information_bound(joint, marginal, bound=bound)
         moved = losses.mutual_information_bound(joint + 3, marginal + 3, bound=bound)
         np.testing.assert_allclose(moved, value, rtol=1e-5, atol=1e-6)
 
-    def test_js_is_nwj_of_the_critic_plus_one(self):
+    def test_nwj_is_never_above_dv_and_meets_it_where_the_critic_is_normalised(self):
         joint, marginal = _scores()
-        np.testing.assert_allclose(
-            losses.mutual_information_bound(joint, marginal, bound='js'),
-            losses.mutual_information_bound(joint + 1, marginal + 1, bound='nwj'),
-            rtol=1e-5,
+        dv = losses.mutual_information_bound(joint, marginal)
+        nwj = lambda shift: losses.mutual_information_bound(
+            joint + shift, marginal + shift, bound='nwj'
         )
+        best = 1 - np.log(np.exp(marginal).mean())
+        np.testing.assert_allclose(nwj(best), dv, rtol=1e-4, atol=1e-5)
+        assert float(nwj(best + 0.3)) < float(dv) - 0.01
+        assert float(nwj(best - 0.3)) < float(dv) - 0.01
 
     def test_smile_with_wide_clipping_is_dv(self):
         joint, marginal = _scores()
@@ -133,8 +136,8 @@ class TestBound:
 
 # Values of an independent simulation, by true mutual information.
 OPTIMAL_64 = {
-    2.0: {'dv': 2.00, 'mine': 2.00, 'nwj': 1.99, 'js': 1.99, 'smile': 2.02, 'infonce': 1.80},
-    6.0: {'dv': 6.23, 'mine': 6.23, 'nwj': 6.08, 'js': 6.08, 'smile': 6.70, 'infonce': 3.73},
+    2.0: {'dv': 2.00, 'mine': 2.00, 'nwj': 1.99, 'js': 2.00, 'smile': 2.02, 'infonce': 1.80},
+    6.0: {'dv': 6.23, 'mine': 6.23, 'nwj': 6.08, 'js': 6.23, 'smile': 6.70, 'infonce': 3.73},
 }
 
 
