@@ -158,7 +158,7 @@ def _loss(
         margin, terms = _margin(params, outputs, context, pseudo, weight, options)
         loss = loss + options.alpha * margin
         coverage = jnp.mean((pseudo.weights > 0).astype(jnp.float32))
-        metrics |= {'margin': margin, 'coverage': coverage, **terms}
+        metrics |= {'coverage': coverage, **terms}
     if options.mutual_information != 'none':
         steps = options.reversal_steps
         scale = ramp(context.step / steps) if steps else weight
@@ -202,7 +202,8 @@ def _margin(
             cross_weight=options.cross_weight,
             **common,
         )
-    return (loss if options.centers_follow else weight * loss), terms
+    weighted = loss if options.centers_follow else weight * loss
+    return weighted, {'margin': loss, **terms}
 
 
 def _mutual_information(
