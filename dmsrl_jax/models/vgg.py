@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from dmsrl_jax.models import layers
+from dmsrl_jax.models import pooling
 from dmsrl_jax.models.layers import ConvBlock, Dropout, Mode
 from dmsrl_jax.models.multilevel import CORNERS, LocalBranch, corner_windows
 
@@ -44,7 +44,7 @@ class VGG16(nn.Module):
     def __call__(self, images: jax.Array, mode: Mode) -> dict[str, Any]:
         """Maps images [B, H, W, 3] to `map`, `local` [B, 2048], `global` [B, 25088], `features`."""
         feature_map = self._trunk(images.astype(self.dtype), mode)
-        pooled = layers.adaptive_average_pool(feature_map, _GLOBAL_SIDE)
+        pooled = pooling.adaptive_average_pool(feature_map, _GLOBAL_SIDE)
         outputs = {'map': feature_map, 'global': pooled.reshape(pooled.shape[0], -1)}
         x = outputs['global']
         if self.local:
@@ -71,7 +71,7 @@ class VGG16(nn.Module):
             for width in widths:
                 x = ConvBlock(width, **self._shared(), name=f'block{index}')(x, mode)
                 index += 1
-            x = layers.max_pool(x)
+            x = pooling.max_pool(x)
         return x
 
     def _branches(self, feature_map: jax.Array, mode: Mode) -> jax.Array:
