@@ -178,10 +178,10 @@ class TestScene:
 
         studio, wild = draw('studio'), draw('wild')
         assert max(abs(scene.yaw) for scene in studio) <= np.deg2rad(4)
-        assert np.deg2rad(25) < max(abs(scene.yaw) for scene in wild) <= np.deg2rad(32)
+        assert np.deg2rad(18) < max(abs(scene.yaw) for scene in wild) <= np.deg2rad(22)
         assert not any(scene.occluder or scene.clutter or scene.quality for scene in studio)
-        assert 15 < sum(bool(scene.occluder) for scene in wild) < 45
-        assert all(35 <= scene.quality <= 92 for scene in wild)
+        assert 8 < sum(bool(scene.occluder) for scene in wild) < 35
+        assert all(40 <= scene.quality <= 92 for scene in wild)
         assert {round(float(np.linalg.norm(scene.light)), 9) for scene in wild} == {1.0}
 
     def test_turning_moves_the_nose_but_keeps_the_outline(self):
