@@ -1,7 +1,9 @@
 """What every command line shares: one clear line for mistakes, no traceback."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from dmsrl_jax.errors import InputError
 
@@ -13,16 +15,56 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
         main: takes the arguments left over after flags (program name first), returns the exit
             status or None for success.
     """
-    from absl import app
+    from absl import app, flags, logging
 
     def guarded(argv: Sequence[str]) -> int | None:
+        if not flags.FLAGS['verbosity'].present:
+            logging.set_verbosity(logging.WARNING)  # libraries tell their every step at INFO
         try:
             return main(argv)
         except InputError as error:
             print(f'error: {error}', file=sys.stderr)
             return 2
+        except KeyboardInterrupt:
+            print('interrupted', file=sys.stderr)
+            return 130
+        except BrokenPipeError:  # whoever read our output, such as `head`, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
 
-    app.run(guarded)
+    app.run(guarded, flags_parser=_parse_flags)
+
+
+def _parse_flags(argv: Sequence[str]) -> list[str]:
+    """Parses flags; a config file that cannot be had, or a field it lacks, is a mistake too."""
+    from absl import flags
+
+    try:
+        rest = flags.FLAGS(argv)
+        if 'config' in flags.FLAGS:
+            # A config file that could not be loaded raises only when it is used.
+            getattr(flags.FLAGS['config'].value, 'lock', None)
+        return rest
+    except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+        print(f'error: {_told(error)}', file=sys.stderr)
+        sys.exit(2)
+
+
+def _told(error: BaseException) -> str:
+    """What to tell: the mistake that a config file found itself, or the parser's words."""
+    chain: list[BaseException] = [error]
+    while cause := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(cause)
+    for cause in reversed(chain):
+        if isinstance(cause, InputError):
+            return str(cause)
+    words: Any = error
+    while isinstance(words, BaseException):  # they come wrapped in one another
+        words = words.args[0] if words.args else type(words).__name__
+    text = ' '.join(str(words).split())
+    if isinstance(error, AttributeError | KeyError):
+        return f'the config has no field {text}; experiments/configs/common.py lists all'
+    return f'{text}; see --help'
 
 
 def cache_compilations() -> None:
@@ -30,7 +72,6 @@ def cache_compilations() -> None:
 
     `JAX_COMPILATION_CACHE_DIR` names another folder; empty turns it off.
     """
-    import os
     import pathlib
 
     import jax

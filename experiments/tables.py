@@ -1,6 +1,7 @@
-"""Runs the rows of a table over seeds and prints it, mean and standard deviation at the last step.
+r"""Runs the rows of a table over seeds and prints it, mean and standard deviation at the last step.
 
-    python experiments/tables.py --config experiments/configs/ablation.py:SOURCE,TARGET --workdir DIR
+    python experiments/tables.py --workdir DIR \
+        --config experiments/configs/ablation.py:SOURCE,TARGET
 
 The config file has a function `rows()` that gives each row's changes. Finished runs are read, not
 repeated, so a stopped table goes on; `--jobs 2` runs two at a time.
@@ -23,12 +24,6 @@ from ml_collections import config_flags
 from dmsrl_jax.errors import InputError
 from experiments import cli
 
-_CONFIG = config_flags.DEFINE_config_file('config', None, 'Config file that has `rows()`.')
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the table; one folder per run inside.')
-_SEEDS = flags.DEFINE_list('seeds', ['0', '1', '2'], 'Seeds of each row.')
-_ROWS = flags.DEFINE_list('rows', [], 'Only these rows.')
-_JOBS = flags.DEFINE_integer('jobs', 1, 'Runs at a time, each a process of its own if > 1.', 1)
-
 COLUMNS = {
     'source': ('source_test', 'accuracy'),
     'target': ('target_test', 'accuracy'),
@@ -37,24 +32,38 @@ COLUMNS = {
 }
 
 
-def main(argv: Sequence[str]) -> None:
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines the flags of this command (not at import: other commands use the same names)."""
+    config_flags.DEFINE_config_file(
+        'config', None, 'Config file that has `rows()`.', flag_values=values
+    )
+    text, listed = flags.DEFINE_string, flags.DEFINE_list
+    text('workdir', None, 'Folder of the table; one folder per run inside.', flag_values=values)
+    listed('seeds', ['0', '1', '2'], 'Seeds of each row.', flag_values=values)
+    listed('rows', [], 'Only these rows.', flag_values=values)
+    jobs = 'Runs at a time, each a process of its own if > 1.'
+    flags.DEFINE_integer('jobs', 1, jobs, 1, flag_values=values)
+
+
+def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     """Runs what is missing, prints the table, writes `table.md` and `table.json`."""
+    config, seeds = values['config'].value, values['seeds'].value
     if len(argv) > 1:
         raise InputError(f'unexpected arguments: {" ".join(argv[1:])}; see --help')
-    if _CONFIG.value is None or not _WORKDIR.value:
+    if config is None or not values['workdir'].value:
         raise InputError('pass --config FILE (one that has rows) and --workdir DIR')
-    workdir = pathlib.Path(_WORKDIR.value)
-    rows = _rows()
+    workdir = pathlib.Path(values['workdir'].value)
+    rows = _rows(config_flags.get_config_filename(values['config']), values['rows'].value)
     plan = [
-        (workdir / name / f'seed{seed}', _changed(changes, int(seed)))
-        for seed in _SEEDS.value
+        (workdir / name / f'seed{seed}', _changed(config, changes, int(seed)))
+        for seed in seeds
         for name, changes in rows.items()
     ]
-    _run_all(plan, _JOBS.value)
+    _run_all(plan, values['jobs'].value)
     results = {
         name: [
             json.loads((workdir / name / f'seed{seed}' / 'result.json').read_text())
-            for seed in _SEEDS.value
+            for seed in seeds
         ]
         for name in rows
     }
@@ -65,20 +74,19 @@ def main(argv: Sequence[str]) -> None:
     print(f'runs: {workdir}/<row>/seed<n>   table: {workdir}/table.md')
 
 
-def _rows() -> dict[str, dict[str, Any]]:
-    path = config_flags.get_config_filename(flags.FLAGS['config'])
+def _rows(path: str, chosen: Sequence[str]) -> dict[str, dict[str, Any]]:
     module = runpy.run_path(path)
     if 'rows' not in module:
         raise InputError(f'{path} has no function rows(); see experiments/configs/ablation.py')
     rows = module['rows']()
-    unknown = sorted(set(_ROWS.value) - set(rows))
+    unknown = sorted(set(chosen) - set(rows))
     if unknown:
         raise InputError(f'{path} has no rows {", ".join(unknown)}; it has: {", ".join(rows)}')
-    return {name: rows[name] for name in (_ROWS.value or rows)}
+    return {name: rows[name] for name in (chosen or rows)}
 
 
-def _changed(changes: Mapping[str, Any], seed: int) -> Any:
-    config = _CONFIG.value.copy_and_resolve_references()
+def _changed(base: Any, changes: Mapping[str, Any], seed: int) -> Any:
+    config = base.copy_and_resolve_references()
     with config.unlocked():
         config.update_from_flattened_dict({**changes, 'seed': seed})
     return config.lock()
@@ -139,4 +147,5 @@ def _cell(values: Sequence[float]) -> str:
 
 
 if __name__ == '__main__':
+    define_flags()
     cli.run(main)

@@ -1,7 +1,7 @@
 """Trains one config: `python experiments/train.py --config FILE[:ARG] --workdir DIR`.
 
-Any field can be changed: `--config.seed=1 --config.dmsrl.alpha=0.1`. A run that was interrupted goes on when
-started again with the same command.
+Any field can be changed: `--config.seed=1 --config.dmsrl.alpha=0.1`. An interrupted run goes on
+when started again with the same command.
 """
 
 from collections.abc import Sequence
@@ -12,17 +12,21 @@ from ml_collections import config_flags
 from dmsrl_jax.errors import InputError
 from experiments import cli
 
-_CONFIG = config_flags.DEFINE_config_file(
-    'config', None, 'Config file, with its argument after a colon.'
-)
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run.')
+
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines the flags of this command (not at import: other commands use the same names)."""
+    config_flags.DEFINE_config_file(
+        'config', None, 'Config file, with its argument after a colon.', flag_values=values
+    )
+    flags.DEFINE_string('workdir', None, 'Folder of the run.', flag_values=values)
 
 
-def main(argv: Sequence[str]) -> None:
+def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     """Trains and prints the result in two lines."""
+    config, workdir = values['config'].value, values['workdir'].value
     if len(argv) > 1:
         raise InputError(f'unexpected arguments: {" ".join(argv[1:])}; see --help')
-    if _CONFIG.value is None or not _WORKDIR.value:
+    if config is None or not workdir:
         raise InputError(
             'pass --config FILE and --workdir DIR, for instance --config '
             'experiments/configs/demo.py --workdir runs/demo'
@@ -30,7 +34,7 @@ def main(argv: Sequence[str]) -> None:
     from dmsrl_jax.training import loop
 
     cli.cache_compilations()
-    result = loop.train(_CONFIG.value.lock(), _WORKDIR.value)
+    result = loop.train(config.lock(), workdir)
     for role in ('source_test', 'target_test'):
         score = result[role]
         print(
@@ -38,8 +42,9 @@ def main(argv: Sequence[str]) -> None:
             f'{score["mean_class_accuracy"]:.4f}, macro F1 {score["macro_f1"]:.4f} '
             f'({score["count"]} images)'
         )
-    print(f'result: {_WORKDIR.value}/result.json')
+    print(f'result: {workdir}/result.json')
 
 
 if __name__ == '__main__':
+    define_flags()
     cli.run(main)
