@@ -33,9 +33,9 @@ def expected(grey: float) -> np.ndarray:
 
 def test_collect_takes_files_folders_and_patterns_sorted_and_once(tmp_path, monkeypatch):
     for name in ('b.png', 'a.PNG', 'deep/er/c.jpg', 'deep/notes.txt', '.hidden.png', '.git/x.png'):
-        write(tmp_path / name, 1) if not name.endswith('txt') else (
-            tmp_path / name
-        ).write_text('no image')
+        write(tmp_path / name, 1) if not name.endswith('txt') else (tmp_path / name).write_text(
+            'no image'
+        )
     monkeypatch.chdir(tmp_path)
     found = prediction.collect(['b.png', '.', '*.png', 'deep/**/*.jpg', 'deep/notes.txt'])
     assert [str(path) for path in found] == ['a.PNG', 'b.png', 'deep/er/c.jpg', 'deep/notes.txt']

@@ -1,0 +1,111 @@
+import pathlib
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from experiments import cli
+
+ROOT = pathlib.Path(cli.__file__).parents[1]
+
+
+def command(script, *arguments):
+    return subprocess.run(
+        [sys.executable, str(ROOT / 'experiments' / script), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+
+
+def test_a_mistake_is_one_line_and_status_2(tmp_path):
+    found = command('evaluate.py', '--workdir', tmp_path / 'nothing')
+    assert found.returncode == 2
+    assert found.stdout == ''
+    assert found.stderr == (
+        f'error: there is no folder {tmp_path / "nothing"}; pass the --workdir of a training run\n'
+    )
+
+
+def test_unknown_flags_are_refused():
+    found = command('predict.py', '--workdri', 'x')
+    assert found.returncode == 1
+    assert "Unknown command line flag 'workdri'. Did you mean: workdir ?" in found.stderr
+    assert 'Traceback' not in found.stderr
+
+
+def run_main(tmp_path, body):
+    """Runs a script whose `main` has this body."""
+    script = tmp_path / 'script.py'
+    script.write_text(
+        'from dmsrl_jax.errors import InputError\n'
+        'from experiments import cli\n'
+        f'def main(argv):\n    {body}\n'
+        'cli.run(main)\n'
+    )
+    return subprocess.run(
+        [sys.executable, str(script), 'argument'], capture_output=True, text=True, cwd=ROOT
+    )
+
+
+@pytest.mark.parametrize(
+    ('body', 'status', 'error'),
+    [
+        ('return None', 0, ''),
+        ('return len(argv)', 2, ''),
+        ('raise InputError("the folder is empty")', 2, 'error: the folder is empty\n'),
+        ('raise KeyboardInterrupt', 130, 'interrupted\n'),
+    ],
+)
+def test_run_turns_what_main_does_into_a_status(tmp_path, body, status, error):
+    found = run_main(tmp_path, body)
+    assert (found.returncode, found.stderr) == (status, error)
+
+
+def test_run_leaves_a_bug_its_traceback(tmp_path):
+    found = run_main(tmp_path, 'raise ValueError("bug")')
+    assert found.returncode == 1
+    assert 'Traceback' in found.stderr
+    assert 'ValueError: bug' in found.stderr
+
+
+def test_run_ends_quietly_when_the_reader_goes_away(tmp_path):
+    script = tmp_path / 'script.py'
+    script.write_text(
+        'from experiments import cli\n'
+        'def main(argv):\n'
+        '    for number in range(100_000):\n'
+        '        print(number)\n'
+        'cli.run(main)\n'
+    )
+    found = subprocess.run(
+        f'{sys.executable} {script} | head -n 1',
+        shell=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert (found.stdout, found.stderr) == ('0\n', '')
+
+
+@pytest.fixture
+def restored_cache_setting():
+    before = jax.config.jax_compilation_cache_dir
+    yield
+    jax.config.update('jax_compilation_cache_dir', before)
+
+
+@pytest.mark.parametrize(
+    ('named', 'expected'),
+    [(None, '{home}/dmsrl_jax/xla'), ('/some/where', '/some/where'), ('', None)],
+)
+def test_compilation_cache(tmp_path, monkeypatch, restored_cache_setting, named, expected):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    monkeypatch.delenv('JAX_COMPILATION_CACHE_DIR', raising=False)
+    if named is not None:
+        monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', named)
+    cli.cache_compilations()
+    wanted = expected and expected.format(home=tmp_path)
+    assert jax.config.jax_compilation_cache_dir == wanted
