@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from data_builders.synthetic_faces.parts import SURFACE, Part
 from data_builders.synthetic_faces.scenes import Scene
 
-FACE_SIZE = 0.335  # half a head's width, in image sides, at scale 1
+FACE_SIZE = 0.43  # half a head's width, in image sides, at scale 1
 _DEPTH = 0.9  # radius of the head towards the camera
 Colour = tuple[int, int, int]
 
