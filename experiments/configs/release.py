@@ -4,11 +4,13 @@ Command (a GPU or TPU; 60 epochs):
     python experiments/train.py --workdir runs/release \\
         --config experiments/configs/release.py:fer2013,image_list
 Source: the PyTorch code released with JDMAN (ACM MM 2021) and DMSRL (IEEE TMM 2023).
-Trained from random weights the margin term swamps the classifier; the release starts from ImageNet weights.
+Trained from random weights the margin term swamps the classifier; the release starts from weights
+trained on ImageNet.
 """
 
 from ml_collections import ConfigDict
 
+from dmsrl_jax.training import optimizers
 from experiments.configs import pair
 
 _DMSRL = {
@@ -36,8 +38,11 @@ def get_config(arg: str = '') -> ConfigDict:
     config.image_size = 224
     config.epochs = 60
     config.average = False
-    config.optimizer.update(schedule='step', decay_epochs=30, decay=0.1, learning_rate=0.01)
-    config.optimizer.groups.centers = {'learning_rate': 1.0, 'schedule': 'constant'}
+    config.optimizer.update({**optimizers.DEFAULTS, 'schedule': 'step'})
+    config.optimizer.groups = {
+        **{group: {'multiplier': 1.0} for group in ('backbone', 'head', 'critic')},
+        'centers': {'learning_rate': 1.0, 'schedule': 'constant'},
+    }
     config.augment.source.update(
         flip=True, crop='release', brightness=0.0, contrast=0.0, min_scale=1.0, bgr=True
     )
