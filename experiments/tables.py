@@ -53,7 +53,8 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     if config is None or not values['workdir'].value:
         raise InputError('pass --config FILE (one that has rows) and --workdir DIR')
     workdir = pathlib.Path(values['workdir'].value)
-    rows = _rows(config_flags.get_config_filename(values['config']), values['rows'].value)
+    path = config_flags.get_config_filename(values['config']).partition(':')[0]
+    rows = _rows(path, values['rows'].value)
     plan = [
         (workdir / name / f'seed{seed}', _changed(config, changes, int(seed)))
         for seed in seeds
