@@ -140,7 +140,7 @@ def _loss(
 ) -> tuple[jax.Array, Any]:
     batch_stats, method_state = carried
     key_augment, key_dropout, key_loss = jax.random.split(key, 3)
-    images = augmented(batch, key_augment, settings)
+    images = augmented(key_augment, batch, settings)
     outputs, batch_stats = _forward(params, batch_stats, images, key_dropout, settings)
     if settings.method.uses_teacher:
         outputs['teacher'] = _teacher(state, batch_stats, batch['image_t'], key_augment, settings)
@@ -162,7 +162,7 @@ def positions(size: int) -> jax.Array:
     return jax.lax.axis_index(AXIS) * size + jnp.arange(size, dtype=jnp.int32)
 
 
-def augmented(batch: Batch, key: jax.Array, settings: StepSettings) -> list[jax.Array]:
+def augmented(key: jax.Array, batch: Batch, settings: StepSettings) -> list[jax.Array]:
     """The batch as the model sees it: [source] or [source, target], float in [0, 1]."""
     place = positions(batch['label_s'].shape[0])
     key_s, key_t = jax.random.split(key)
