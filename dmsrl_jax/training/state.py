@@ -66,7 +66,9 @@ def create(
     if variables is None:
         images = jnp.zeros((2, image_size, image_size, 3), jnp.float32)
         variables = jax.jit(model.init)(key_model, images)
-    params = {**variables['params'], **method.init(key_method, model.feature_dim, num_classes)}
+    # Compiled as a whole: one small program instead of one for each operation.
+    extra = jax.jit(method.init, static_argnums=(1, 2))(key_method, model.feature_dim, num_classes)
+    params = {**variables['params'], **extra}
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         key=key_run,
@@ -82,5 +84,5 @@ def with_optimizers(
     state: TrainState, optimizers: dict[str, optax.GradientTransformation]
 ) -> TrainState:
     """Returns the state with fresh optimiser states."""
-    opt_state = {group: tx.init(state.params[group]) for group, tx in optimizers.items()}
-    return state.replace(opt_state=opt_state)
+    init = lambda params: {group: tx.init(params[group]) for group, tx in optimizers.items()}
+    return state.replace(opt_state=jax.jit(init)(state.params))
