@@ -92,7 +92,7 @@ def _truncate(path: pathlib.Path, start: int) -> None:
         try:
             if json.loads(line)['step'] <= start:
                 kept.append(line)
-        except (json.JSONDecodeError, KeyError):
+        except (json.JSONDecodeError, KeyError, TypeError):
             break
     path.write_text(''.join(f'{line}\n' for line in kept))
 
