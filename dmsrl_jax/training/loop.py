@@ -77,7 +77,7 @@ class _Loop:
             role: run.decoded(parts, config, f'{role}_test') for role in ('source', 'target')
         }
         self.pending: list[tuple[int, dict[str, jax.Array]]] = []
-        self.busy, self.steps_timed = 0.0, 0
+        self.compiled, self.busy, self.steps_timed = False, 0.0, 0
         # With several virtual CPU devices, queued collectives can dead-lock: wait for each step.
         self.wait_each = parts.chosen[0].platform == 'cpu'
 
@@ -113,10 +113,10 @@ class _Loop:
         if self.wait_each:
             jax.block_until_ready(state.step)
         self.pending.append((number + 1, metrics))
-        if self.steps_timed or self.pending[0][0] <= number:
-            # The first step of this process compiles and is left out.
+        if self.compiled:  # the first step of this process is left out
             self.busy += time.monotonic() - begun
             self.steps_timed += 1
+        self.compiled = True
         return state
 
     def _check(self) -> dict[str, float]:
