@@ -62,11 +62,12 @@ def quick_compilation(compile_cache: str) -> Iterator[None]:
     compilation_cache.reset_cache()
 
 
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> str:
+@pytest.fixture(scope='module')
+def small() -> Iterator[str]:
     """Registers the small network; gives its name."""
-    monkeypatch.setitem(models._BACKBONES, 'small', SmallBackbone)
-    return 'small'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(models._BACKBONES, 'small', SmallBackbone)
+        yield 'small'
 
 
 @pytest.fixture(scope='session')

@@ -1,0 +1,288 @@
+"""Whole runs of the small network on synthetic faces: results, interruptions, mistakes."""
+
+import errno
+import json
+import shutil
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from dmsrl_jax.data import corpora
+from dmsrl_jax.errors import InputError
+from dmsrl_jax.expressions import NUM_CLASSES
+from dmsrl_jax.training import logs, loop, mapping, run
+from dmsrl_jax.training.checkpoints import Checkpoints
+
+STEPS = 6
+SETTINGS = {
+    'model.name': 'small',
+    'image_size': 8,
+    'batch_size': 8,
+    'eval_batch_size': 16,
+    'devices': 1,
+    'steps': STEPS,
+    'log_every': 1,
+    'checkpoint_every': 2,
+    'eval_every': 3,
+    'dmsrl.hidden': 4,
+    'dmsrl.start': 0.0,
+    'dmsrl.threshold': 0.2,
+}
+
+
+@pytest.fixture
+def config(tiny_config, small):
+    """Makes configs of a short run; keywords change fields, with __ for a dot."""
+    return lambda **changes: tiny_config(
+        **{**SETTINGS, **{name.replace('__', '.'): value for name, value in changes.items()}}
+    )
+
+
+@pytest.fixture(scope='module')
+def finished(tiny_config, small, tmp_path_factory):
+    """The workdir and result of a run that nothing disturbed; not to be changed."""
+    workdir = tmp_path_factory.mktemp('finished') / 'run'
+    return workdir, loop.train(tiny_config(**SETTINGS), workdir)
+
+
+def final_state(workdir, config):
+    parts = run.prepare(config, say=lambda text: None)
+    parts.batches.close()
+    checkpoints = Checkpoints(workdir)
+    state, position = checkpoints.restore(parts.initial)
+    checkpoints.close()
+    host = jax.device_get(state.replace(key=jax.random.key_data(state.key)))
+    return host, position
+
+
+def logged(workdir, *names):
+    lines = map(json.loads, (workdir / 'metrics.jsonl').read_text().splitlines())
+    return [tuple(line.get(name) for name in names) for line in lines]
+
+
+def stop_at(monkeypatch, number, error=KeyboardInterrupt):
+    """Makes the loop fail before a step."""
+    original = loop._Loop._step
+
+    def step(self, state, done):
+        if done == number:
+            raise error
+        return original(self, state, done)
+
+    monkeypatch.setattr(loop._Loop, '_step', step)
+
+
+def test_the_result_has_the_fields_of_the_contract(finished):
+    workdir, result = finished
+    assert json.loads((workdir / 'result.json').read_text()) == result
+    assert list(result) == [
+        'method', 'source', 'target', 'seed', 'steps', 'seconds', 'target_test', 'source_test',
+        'oracle', 'pseudo_label', 'images_per_second', 'devices', 'platform',
+    ]  # fmt: skip
+    assert result['method'] == 'dmsrl'
+    assert (result['source'], result['target']) == (
+        'synthetic_faces/studio',
+        'synthetic_faces/wild',
+    )
+    assert (result['seed'], result['steps'], result['devices']) == (0, STEPS, 1)
+    assert result['platform'] == 'cpu'
+    assert result['seconds'] > 0
+    assert result['images_per_second'] > 0
+
+
+def test_the_scores_of_the_result_are_sane(finished):
+    _, result = finished
+    for role in ('source_test', 'target_test'):
+        score = result[role]
+        assert set(score) == {'accuracy', 'mean_class_accuracy', 'macro_f1', 'confusion', 'count'}
+        confusion = np.array(score['confusion'])
+        assert confusion.shape == (NUM_CLASSES, NUM_CLASSES)
+        assert confusion.sum() == score['count'] == 28
+        assert score['accuracy'] == pytest.approx(np.trace(confusion) / 28)
+    assert set(result['oracle']) == {'step', 'accuracy'}
+    assert result['oracle']['accuracy'] >= result['target_test']['accuracy']
+    assert result['oracle']['step'] in (3, STEPS)
+    assert 0 <= result['pseudo_label']['accuracy'] <= 1
+    assert 0 < result['pseudo_label']['coverage'] <= 1
+
+
+def test_what_a_run_leaves_in_its_folder(finished, config):
+    workdir, _ = finished
+    names = {path.name.split('.')[0] for path in workdir.iterdir()}
+    assert names == {'config', 'metrics', 'checkpoints', 'events', 'result'}
+    assert json.loads((workdir / 'config.json').read_text()) == config().to_dict()
+    steps = logged(workdir, 'step', 'loss', 'target_test/accuracy')
+    assert [n for n, loss, _ in steps if loss is not None] == [1, 2, 3, 4, 5, 6]
+    assert [n for n, _, accuracy in steps if accuracy is not None] == [3, 6]
+    assert sorted(path.name for path in (workdir / 'checkpoints').iterdir()) == ['4', '6']
+
+
+def test_the_oracle_is_the_best_evaluation(finished):
+    workdir, result = finished
+    scores = dict(logged(workdir, 'step', 'target_test/accuracy'))
+    best = max(value for value in scores.values() if value is not None)
+    assert result['oracle']['accuracy'] == best
+    assert scores[result['oracle']['step']] == best
+    assert scores[STEPS] == result['target_test']['accuracy']
+
+
+def test_an_interrupted_run_ends_with_the_same_parameters(
+    finished, config, tmp_path, monkeypatch, capsys
+):
+    workdir = tmp_path / 'run'
+    with monkeypatch.context() as patch:
+        stop_at(patch, 5)
+        with pytest.raises(InputError, match=r'stopped at step 5; .* last checkpoint, step 4'):
+            loop.train(config(), workdir)
+    assert not (workdir / 'result.json').exists()
+    capsys.readouterr()
+    result = loop.train(config(), workdir)
+    assert 'going on from step 4' in capsys.readouterr().err
+    ours, position = final_state(workdir, config())
+    theirs, expected = final_state(finished[0], config())
+    chex.assert_trees_all_equal(ours, theirs)
+    assert position['batches'] == expected['batches']
+    for role in ('source_test', 'target_test', 'oracle', 'pseudo_label'):
+        assert result[role] == finished[1][role], role
+    names = ('step', 'loss', 'margin', 'mutual_information', 'coverage', 'target_test/accuracy')
+    assert logged(workdir, *names) == logged(finished[0], *names)
+
+
+def test_a_finished_run_is_not_run_again(finished, config, monkeypatch, capsys):
+    monkeypatch.setattr(run, 'prepare', None)
+    assert loop.train(config(), finished[0]) == finished[1]
+    assert 'is finished; remove it to run again' in capsys.readouterr().err
+
+
+def test_a_run_killed_between_checkpoint_and_result(finished, config, tmp_path):
+    workdir = shutil.copytree(finished[0], tmp_path / 'run')
+    (workdir / 'result.json').unlink()
+    result = loop.train(config(), workdir)
+    assert result['target_test'] == finished[1]['target_test']
+    assert result['oracle'] == finished[1]['oracle']
+    assert result['images_per_second'] is None  # no step was taken
+
+
+def test_source_only_needs_no_target_images_in_training(config, tmp_path):
+    result = loop.train(config(method='source_only', steps=2, average=True), tmp_path / 'run')
+    assert result['method'] == 'source_only'
+    assert result['pseudo_label'] is None
+    assert result['target_test']['count'] == 28
+
+
+class Relabelled:
+    """A corpus with other labels."""
+
+    def __init__(self, corpus):
+        self.corpus, self.name, self.split = corpus, corpus.name, corpus.split
+
+    def __len__(self):
+        return len(self.corpus)
+
+    def __getitem__(self, index):
+        record = self.corpus[index]
+        return {**record, 'label': (record['label'] + 3) % NUM_CLASSES}
+
+
+def test_target_labels_change_nothing(config, monkeypatch):
+    def after_three_steps():
+        parts = run.prepare(config(), say=lambda text: None)
+        state = parts.initial
+        for _ in range(3):
+            batch = next(parts.batches)
+            assert set(batch) == {'image_s', 'label_s', 'image_t'}
+            state, _ = parts.train_step(state, mapping.shard(batch, parts.chosen))
+        parts.batches.close()
+        return jax.device_get(state.params)
+
+    expected = after_three_steps()
+    load = corpora.load
+
+    def relabelled(name, split, **options):
+        corpus = load(name, split, **options)
+        return Relabelled(corpus) if name.endswith('wild') else corpus
+
+    monkeypatch.setattr(corpora, 'load', relabelled)
+    chex.assert_trees_all_equal(after_three_steps(), expected)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path):
+    broken = config(optimizer__learning_rate=1e30, checkpoint_every=1)
+    with pytest.raises(InputError, match=r'step 2: .*loss.* not finite\..* is of step 1; lower'):
+        loop.train(broken, tmp_path / 'run')
+    assert [p.name for p in (tmp_path / 'run/checkpoints').iterdir()] == ['1']
+    assert not (tmp_path / 'run/result.json').exists()
+
+
+def test_a_folder_of_another_config(finished, config):
+    with pytest.raises(InputError) as error:
+        loop.train(config(seed=1, dmsrl__alpha=0.125), finished[0])
+    assert 'belongs to a run with another config (' in str(error.value)
+    assert 'seed: there 0, here 1' in str(error.value)
+    assert 'dmsrl.alpha: there' in str(error.value)
+    assert 'batch_size' not in str(error.value)
+
+
+def test_a_damaged_config_file(config, tmp_path):
+    (tmp_path / 'config.json').write_text('{"seed":')
+    with pytest.raises(InputError, match=r'config\.json is damaged'):
+        loop.train(config(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'batch_size': 30, 'devices': 4}, 'batch_size=30 .* 4 device.*instance 28 or 32'),
+        ({'devices': 64}, 'devices=64 asked for, but JAX sees 4'),
+        (
+            {'source': 'fer2013'},
+            "corpus 'fer2013' is not prepared.*experiments/prepare.py --corpus",
+        ),
+        ({'target': 'no_such'}, "there is no corpus 'no_such'"),
+        ({'target_split': 'dev'}, "has no split 'dev'; it has"),
+        ({'method': 'dmsrl', 'dmsrl__centers': 'one'}, 'dmsrl.centers must be one of'),
+        ({'method': 'mmd'}, "unknown method 'mmd'; there are: "),
+        ({'model__name': 'vgg'}, "unknown model 'vgg'"),
+        ({'mapping': 'vmap'}, "unknown mapping 'vmap'"),
+        ({'optimizer__schedule': 'poly'}, "unknown learning-rate schedule 'poly'"),
+        ({'steps': 0, 'epochs': 0}, 'set steps or epochs to at least 1'),
+        ({'batch_size': 65}, '64 images, fewer than one batch of 65'),
+        ({'augment__source__crop': 'centre'}, 'augmentation crop must be one of'),
+    ],
+)
+def test_mistakes_in_a_config(config, tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        loop.train(config(**changes), tmp_path / 'run')
+
+
+def test_epochs_count_full_batches_of_source(config):
+    parts = run.prepare(config(steps=0, epochs=3, batch_size=10), say=lambda text: None)
+    parts.batches.close()
+    assert parts.total_steps == 3 * (64 // 10)
+
+
+def no_more_space(*_, **__):
+    raise OSError(errno.ENOSPC, 'No space left on device')
+
+
+def test_no_place_for_the_folder(config, tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(InputError, match=r'cannot write to workdir .*another --workdir'):
+        loop.train(config(), tmp_path / 'file' / 'run')
+
+
+@pytest.mark.parametrize('where', ['log', 'checkpoint', 'result', 'start of the log'])
+def test_a_disk_that_is_full(config, tmp_path, monkeypatch, where):
+    owner, name = {
+        'log': (logs.RunLog, 'write'),
+        'checkpoint': (loop.Checkpoints, 'save'),
+        'result': (loop, 'write_json'),
+        'start of the log': (logs, '_truncate'),
+    }[where]
+    monkeypatch.setattr(owner, name, no_more_space)
+    with pytest.raises(InputError, match=r'No space left on device.*start the same command again'):
+        loop.train(config(steps=2), tmp_path / 'run')
+    assert not (tmp_path / 'run/result.json').exists()
+    monkeypatch.undo()

@@ -1,0 +1,206 @@
+"""The step: what it hands to methods, how it averages, that it is traced once."""
+
+from functools import partial
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dmsrl_jax import methods
+from dmsrl_jax.methods.base import Method, Phase, cross_entropy
+from dmsrl_jax.training import mapping, state, step
+
+PLAIN = {'dropout': 0.0, 'recipe': 'none'}
+
+
+def host(tree):
+    return jax.device_get(tree)
+
+
+def probing(seen, **changes):
+    """Source-only, which also records what the step gives to a loss."""
+
+    def loss(params, outputs, context):
+        seen.append((params, outputs, context))
+        value = cross_entropy(outputs['source']['logits'], context.labels_s)
+        found = {
+            f'{domain}_{name}': jnp.sum(x * jnp.arange(x.size, dtype=x.dtype).reshape(x.shape))
+            for domain, parts in outputs.items()
+            for name, x in parts.items()
+        }
+        return value, ({**found, 'progress': context.progress, 'n': context.step}, context.state)
+
+    phase = Phase(loss, ('backbone', 'head'))
+    return Method(init=lambda key, dim, classes: {}, phases=(phase,), **changes)
+
+
+@pytest.fixture
+def probe(monkeypatch, harness):
+    """Makes a harness of the probing method."""
+
+    def make(seen, options=None, **settings):
+        monkeypatch.setattr(methods, 'create', lambda name, **_: probing(seen, **(options or {})))
+        return harness(method='probe', **{**PLAIN, **settings})
+
+    return make
+
+
+def checksum(x):
+    return float(jnp.sum(x * jnp.arange(x.size, dtype=x.dtype).reshape(x.shape)))
+
+
+def test_a_loss_sees_the_whole_batch_and_no_target_label(probe, batch):
+    seen = []
+    made = probe(seen, devices=4)
+    first, second = made.run(batch, 2)
+    _, outputs, context = seen[0]
+    assert set(outputs) == {'source', 'target'}
+    assert {name: x.shape for name, x in outputs['target'].items()} == {
+        'logits': (16, 7),
+        'features': (16, 6),
+    }
+    assert context._fields == ('labels_s', 'progress', 'step', 'key', 'state')
+    assert context.labels_s.shape == (16,)
+    assert (first['progress'], first['n']) == (0.0, 1.0)
+    assert second['progress'] == pytest.approx(0.1)
+    assert second['n'] == 2.0
+
+
+def test_source_and_target_keep_their_order_and_their_statistics(probe, batch):
+    made = probe([], devices=4)
+    variables = host({'params': made.state.params, 'batch_stats': made.state.batch_stats})
+    (metrics,) = made.run(batch, 1)
+    for domain, images in (('source', batch['image_s']), ('target', batch['image_t'])):
+        # Each domain alone, with its own batch statistics, on one device without an axis.
+        model = made.model.clone(backbone=made.model.backbone.clone(axis_name=None))
+        apply = jax.jit(partial(model.apply, train=True, mutable=['batch_stats']))
+        alone, _ = apply(variables, jnp.asarray(images / 255.0, jnp.float32))
+        for name in ('logits', 'features'):
+            assert metrics[f'{domain}_{name}'] == pytest.approx(checksum(alone[name]), rel=1e-4)
+
+
+def test_the_teacher_is_the_average_in_evaluation_mode(probe, batch):
+    made = probe([], options={'uses_teacher': True}, dropout=0.5, recipe='standard')
+    made.run(batch, 2)
+    average = host(made.state.average)
+    (metrics,) = made.run(batch, 1)
+    # The teacher sees plain target images, with the running statistics after this batch.
+    variables = {'params': average, 'batch_stats': host(made.state.batch_stats)}
+    plain = jnp.asarray(batch['image_t'] / 255.0, jnp.float32)
+    outputs = jax.jit(made.model.apply)(variables, plain)
+    assert metrics['teacher_logits'] == pytest.approx(checksum(outputs['logits']), rel=1e-4)
+    assert metrics['teacher_features'] == pytest.approx(checksum(outputs['features']), rel=1e-4)
+
+
+def test_the_average_follows_its_formula(harness, batch):
+    made = harness(method='source_only', **PLAIN)
+    average = host(made.state.average)
+    chex.assert_trees_all_equal(average, host(state.model_params(made.state.params)))
+    for number in range(3):
+        made.run(batch, 1)
+        decay = min(0.99, (1 + number) / (10 + number))
+        params = host(state.model_params(made.state.params))
+        average = jax.tree.map(lambda a, p, d=decay: d * a + (1 - d) * p, average, params)
+        chex.assert_trees_all_close(host(made.state.average), average, rtol=1e-5, atol=1e-7)
+
+
+def test_no_average_where_none_is_kept(harness, batch):
+    made = harness(method='source_only', averaged=False, **PLAIN)
+    assert made.state.average is None
+    made.run(batch, 1)
+    assert made.state.average is None
+
+
+def test_one_trace_for_all_steps_and_the_state_goes_on(harness, batch):
+    made = harness(method='source_only', **PLAIN)
+    first = made.state
+    history = made.run(batch, 4)
+    assert made.step._cache_size() == 1
+    assert int(made.state.step) == 4
+    assert all(np.isfinite(metrics['loss']) for metrics in history)
+    with pytest.raises(RuntimeError, match='deleted'):  # donated, as it should be
+        np.asarray(first.params['head']['kernel'])
+
+
+def test_source_only_ignores_target_images(harness, batch):
+    one, other = (harness(method='source_only') for _ in range(2))
+    one.run(batch, 2)
+    changed = {**batch, 'image_t': 255 - batch['image_t']}
+    other.run(changed, 2)
+    chex.assert_trees_all_equal(host(one.state.params), host(other.state.params))
+
+
+def test_training_learns_the_batch(harness, batch):
+    made = harness(method='source_only', optimizer={'learning_rate': 0.1}, **PLAIN)
+    same = {name: x for name, x in batch.items() if name != 'image_t'}
+    losses = []
+    for _ in range(40):
+        made.state, metrics = made.step(made.state, mapping.shard(same, made.chosen))
+        losses.append(float(metrics['loss']))
+    assert losses[0] > 1.5
+    assert losses[-1] < 0.1
+
+
+def test_only_the_phases_groups_move(harness, batch, monkeypatch):
+    method = methods.create('dmsrl', hidden=4, start=0.0)
+    frozen = Method(
+        init=method.init,
+        init_state=method.init_state,
+        phases=(method.phases[0]._replace(groups=('head', 'centers')),),
+        uses_teacher=method.uses_teacher,
+    )
+    monkeypatch.setattr(methods, 'create', lambda name, **_: frozen)
+    made = harness(method='frozen', **PLAIN)
+    before = host(made.state.params)
+    made.run(batch, 1)
+    after = host(made.state.params)
+    for group in ('backbone', 'critic'):
+        chex.assert_trees_all_equal(before[group], after[group])
+    assert np.abs(before['head']['kernel'] - after['head']['kernel']).max() > 0
+    assert np.abs(before['centers'].target - after['centers'].target).max() > 0
+
+
+def test_phases_run_in_order_each_on_the_parameters_of_the_one_before(harness, batch, monkeypatch):
+    def loss(params, outputs, context):
+        total = jnp.sum(params['head']['bias'])
+        return total, ({'bias': total, 'first': params['head']['bias'][0]}, ())
+
+    phase = Phase(loss, ('head',))
+    twice = Method(init=lambda key, dim, classes: {}, phases=(phase, phase), uses_target=False)
+    monkeypatch.setattr(methods, 'create', lambda name, **_: twice)
+    plain = {'momentum': 0.0, 'nesterov': False, 'weight_decay': 0.0, 'learning_rate': 0.5}
+    made = harness(method='twice', optimizer=plain, averaged=False, **PLAIN)
+    (metrics,) = made.run(batch, 1)
+    assert metrics['first'] == pytest.approx(-0.5)  # as the second phase sees it
+    np.testing.assert_allclose(made.state.params['head']['bias'], [-1.0] * 7)
+    assert metrics['gradient_norm'] == pytest.approx(2 * np.sqrt(7), rel=1e-6)
+
+
+def test_step_and_key_make_each_step_different(harness, batch):
+    made = harness(method='source_only')
+    key = host(jax.random.key_data(made.state.key))
+    one, two = (made.run(batch, 1)[0]['loss'] for _ in range(2))
+    assert one != two
+    np.testing.assert_array_equal(key, jax.random.key_data(made.state.key))
+
+
+def test_evaluation_uses_the_statistics_of_the_domain(harness, batch):
+    made = harness(method='source_only', **PLAIN)
+    made.run(batch, 3)
+    stats = jax.tree.map(lambda x: x.at[0].add(1.0), host_arrays(made.state.batch_stats))
+    variables = {'params': state.model_params(made.state.params), 'batch_stats': stats}
+    images = {'image': jnp.asarray(batch['image_s'])}
+    forward = partial(step.eval_step, model=made.model, plain=made.settings.plain)
+    logits = [
+        jax.jit(partial(forward, domain=domain))(variables, images)['logits'] for domain in (0, 1)
+    ]
+    apply = jax.jit(partial(made.model.apply, domain=1))
+    expected = apply(variables, images['image'] / 255.0)['logits']
+    np.testing.assert_allclose(logits[1], expected, rtol=1e-4, atol=1e-5)
+    assert np.abs(logits[0] - logits[1]).max() > 1e-3
+
+
+def host_arrays(tree):
+    return jax.tree.map(jnp.asarray, host(tree))
