@@ -91,7 +91,7 @@ def mine_loss(
     The plain gradient divides by the batch's own E_M exp T, which biases it; the moving average
     a takes its place in the gradient only. The bound does not feel a constant added to T, but this
     gradient does while a lags behind, and with many nats T can drift away; a caller may subtract
-    `marginal.mean()` from both arguments, which stops it and leaves the value as it is.
+    `joint.mean()` from both arguments, which stops it and leaves the value as it is.
 
     Args:
         joint: [N] scores of joint pairs.
