@@ -1,0 +1,179 @@
+"""The tiny network with numbers: two domains, devices, dtypes, gradients, learning."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import Mesh, PartitionSpec
+
+from dmsrl_jax import models
+
+SIZE = 32  # maps of 4x4, windows of 3x3: a quarter of the work at 48
+
+
+def pictures(seed, count):
+    return jax.random.uniform(jax.random.key(seed), (count, SIZE, SIZE, 3))
+
+
+@pytest.fixture(scope='module')
+def variables():
+    model = models.create('tiny_multilevel')
+    return jax.jit(model.init)(jax.random.key(0), pictures(0, 2))
+
+
+@partial(jax.jit, static_argnames=('model', 'domains', 'domain'))
+def forward_backward(variables, x, weights, *, model, domains=1, domain=None):
+    """Outputs, new statistics and the gradient of sum(weights * logits)."""
+
+    def loss(params):
+        outputs, updated = model.apply(
+            {**variables, 'params': params},
+            x,
+            train=True,
+            domains=domains,
+            domain=domain,
+            mutable=['batch_stats'],
+            rngs={'dropout': jax.random.key(7)},
+        )
+        return (weights * outputs['logits']).sum(), (outputs, updated['batch_stats'])
+
+    grads, (outputs, stats) = jax.grad(loss, has_aux=True)(variables['params'])
+    return outputs, stats, grads
+
+
+def assert_close(tree, expected, *, rtol=1e-4, scaled=1e-5):
+    """Leaves agree to rtol or to `scaled` times the largest value of the leaf."""
+    for got, want in zip(jax.tree.leaves(tree), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(got, want, rtol=rtol, atol=scaled * np.abs(want).max() + 1e-7)
+
+
+def weights(count):
+    return jax.random.normal(jax.random.key(5), (count, 7))
+
+
+def test_fused_pass_equals_two_passes_with_statistics_and_gradients(variables):
+    model = models.create('tiny_multilevel', dropout=0.0)
+    x_s, x_t, w = pictures(1, 4), pictures(2, 4) ** 2, weights(8)
+    fused, stats, grads = forward_backward(
+        variables, jnp.concatenate([x_s, x_t]), w, model=model, domains=2
+    )
+    out_s, middle, grads_s = forward_backward(variables, x_s, w[:4], model=model)
+    after_s = {**variables, 'batch_stats': middle}
+    out_t, last, grads_t = forward_backward(after_s, x_t, w[4:], model=model)
+    joined = jax.tree.map(lambda s, t: jnp.concatenate([s, t]), out_s, out_t)
+    assert_close(fused, joined)
+    assert_close(stats, last)
+    assert_close(grads, jax.tree.map(jnp.add, grads_s, grads_t), rtol=1e-3, scaled=1e-4)
+
+
+def test_two_domains_are_not_one(variables):
+    model = models.create('tiny_multilevel', dropout=0.0)
+    x = jnp.concatenate([pictures(1, 4), pictures(2, 4) ** 3])
+    apart, *_ = forward_backward(variables, x, weights(8), model=model, domains=2)
+    mixed, *_ = forward_backward(variables, x, weights(8), model=model, domains=1)
+    assert np.abs(apart['logits'] - mixed['logits']).max() > 0.01
+
+
+def test_four_devices_equal_one_with_dropout(variables):
+    """Outputs, statistics and gradients: synchronised BatchNorm, masks by global position."""
+    x, w = jnp.concatenate([pictures(1, 8), pictures(2, 8) ** 2]), weights(16)
+    alone = models.create('tiny_multilevel')
+    outputs, stats, grads = forward_backward(variables, x, w, model=alone, domains=2)
+
+    model = models.create('tiny_multilevel', axis_name='data')
+    folded = lambda a: a.reshape(2, -1, *a.shape[1:])
+    flat = lambda a: a.reshape(-1, *a.shape[2:])
+
+    def local(variables, x, w):
+        outputs, stats, grads = forward_backward(
+            variables, flat(x), flat(w), model=model, domains=2
+        )
+        return folded(outputs['logits']), stats, jax.lax.psum(grads, 'data')
+
+    mesh = Mesh(np.array(jax.devices()[:4]), ('data',))
+    split, whole = PartitionSpec(None, 'data'), PartitionSpec()
+    mapped = jax.jit(
+        jax.shard_map(
+            local,
+            mesh=mesh,
+            in_specs=(whole, split, split),
+            out_specs=(split, whole, whole),
+            check_vma=False,
+        )
+    )
+    logits, stats_devices, grads_devices = mapped(variables, folded(x), folded(w))
+    assert_close(flat(logits), outputs['logits'])
+    assert_close(stats_devices, stats)
+    assert_close(grads_devices, grads, rtol=1e-3, scaled=1e-4)
+
+
+def test_intermediates_are_joined_into_the_features(variables):
+    model = models.create('tiny_multilevel')
+    outputs = model.apply(variables, pictures(3, 2))
+    params = variables['params']
+    assert outputs['map'].shape == (2, 4, 4, 96)
+    assert outputs['local'].shape == (2, 4 * 32)
+    np.testing.assert_array_equal(outputs['global'], outputs['map'].reshape(2, -1))
+    joined = jnp.concatenate([outputs['local'], outputs['global']], axis=1)
+    backbone = params['backbone']
+    hidden = joined @ backbone['fc']['kernel'] / np.sqrt(1 + 1e-5)  # fresh running statistics
+    features = np.maximum(hidden, 0)
+    np.testing.assert_allclose(outputs['features'], features, rtol=1e-4, atol=1e-5)
+    logits = outputs['features'] @ params['head']['kernel'] + params['head']['bias'][None]
+    np.testing.assert_allclose(outputs['logits'], logits, rtol=1e-4, atol=1e-5)
+
+
+def test_bfloat16_follows_float32(variables):
+    x = pictures(4, 4)
+    exact = models.create('tiny_multilevel').apply(variables, x)
+    rough = models.create('tiny_multilevel', dtype='bfloat16').apply(variables, x)
+    scale = np.abs(exact['features']).max()
+    difference = np.abs(exact['features'] - rough['features']).max() / scale
+    assert 0 < difference < 0.05  # 8 bits of mantissa through five layers
+
+
+def test_per_domain_evaluation_follows_the_domain(variables):
+    model = models.create('tiny_multilevel', statistics='per_domain', dropout=0.0)
+    fresh = jax.jit(model.init)(jax.random.key(0), pictures(0, 2))
+    x = jnp.concatenate([pictures(1, 4), pictures(2, 4) ** 3])
+    _, stats, _ = forward_backward(fresh, x, weights(8), model=model, domains=2)
+    adapted = {**fresh, 'batch_stats': stats}
+    evaluate = jax.jit(lambda domain: model.apply(adapted, x, domain=domain)['logits'])
+    np.testing.assert_allclose(evaluate(1), model.apply(adapted, x)['logits'], rtol=1e-4, atol=1e-5)
+    assert np.abs(evaluate(0) - evaluate(1)).max() > 1e-3
+
+
+def test_learns_eight_pictures_by_heart(variables):
+    model = models.create('tiny_multilevel', dropout=0.1)
+    x, labels = pictures(6, 8), jnp.arange(8) % 7
+    tx = optax.sgd(0.02, momentum=0.9)
+
+    @jax.jit
+    def step(carry, key):
+        params, stats, opt_state = carry
+
+        def loss_fn(params):
+            outputs, updated = model.apply(
+                {'params': params, 'batch_stats': stats},
+                x,
+                train=True,
+                mutable=['batch_stats'],
+                rngs={'dropout': key},
+            )
+            losses = optax.softmax_cross_entropy_with_integer_labels(outputs['logits'], labels)
+            return losses.mean(), updated['batch_stats']
+
+        (loss, stats), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
+        updates, opt_state = tx.update(grads, opt_state, params)
+        return (optax.apply_updates(params, updates), stats, opt_state), loss
+
+    carry = (variables['params'], variables['batch_stats'], tx.init(variables['params']))
+    history = []
+    for key in jax.random.split(jax.random.key(0), 40):
+        carry, loss = step(carry, key)
+        history.append(float(loss))
+    assert history[0] > 1.0
+    assert history[-1] < 0.1
