@@ -29,11 +29,21 @@ _SYNONYMS = {
     'neutral': ('neutrality', 'calm', 'ne', 'neu'),
 }
 _DROPPED = frozenset(
-    'contempt contemptuous unknown uncertain none other others nf non-face nonface noface'.split()
+    [
+        'contempt',
+        'contemptuous',
+        'unknown',
+        'uncertain',
+        'none',
+        'other',
+        'others',
+        'nf',
+        'non-face',
+        'nonface',
+        'noface',
+    ]
 )
-_CODES = {
-    word: code for code, name in enumerate(EXPRESSIONS) for word in (name, *_SYNONYMS[name])
-}
+_CODES = {word: code for code, name in enumerate(EXPRESSIONS) for word in (name, *_SYNONYMS[name])}
 
 
 def parse(name: str) -> int | None:

@@ -47,20 +47,21 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 
 def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     """Runs what is missing, prints the table, writes `table.md` and `table.json`."""
-    config, seeds = values['config'].value, values['seeds'].value
+    flag: dict[str, Any] = values.flag_values_dict()
+    config, seeds = flag['config'], flag['seeds']
     if len(argv) > 1:
         raise InputError(f'unexpected arguments: {" ".join(argv[1:])}; see --help')
-    if config is None or not values['workdir'].value:
+    if config is None or not flag['workdir']:
         raise InputError('pass --config FILE (one that has rows) and --workdir DIR')
-    workdir = pathlib.Path(values['workdir'].value)
+    workdir = pathlib.Path(flag['workdir'])
     path = config_flags.get_config_filename(values['config']).partition(':')[0]
-    rows = _rows(path, values['rows'].value)
+    rows = _rows(path, flag['rows'])
     plan = [
         (workdir / name / f'seed{seed}', _changed(config, changes, int(seed)))
         for seed in seeds
         for name, changes in rows.items()
     ]
-    _run_all(plan, values['jobs'].value)
+    _run_all(plan, flag['jobs'])
     results = {
         name: [
             json.loads((workdir / name / f'seed{seed}' / 'result.json').read_text())

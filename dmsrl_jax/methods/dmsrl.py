@@ -59,7 +59,7 @@ class Options:
         start: share of training before the ramp w opens [0].
         hidden: width of the critic [512].
         ema_rate: rate of MINE's moving average of E exp T.
-        reversal_steps: N of the gradient reversal's coefficient `ramp(n / N)` in steps [10000]; with
+        reversal_steps: N of the gradient coefficient `ramp(n / N)`, in steps [10000]; with
             0 the coefficient is w(p), which suits runs of any length.
         pseudo_label: one of `pseudo_labels.RULES` [argmax].
         threshold: confidence that pseudo labels need, for the rules that have a threshold.
@@ -140,8 +140,8 @@ def _init(key: jax.Array, feature_dim: int, num_classes: int, options: Options) 
         dummy = (jnp.zeros((1, feature_dim)), jnp.zeros((1, 2)))
         params['critic'] = network.init(key_critic, *dummy)['params']
     elif options.mutual_information == 'adversarial':
-        network = critics.DomainCritic(options.hidden)
-        params['critic'] = network.init(key_critic, jnp.zeros((1, feature_dim)))['params']
+        adversary = critics.DomainCritic(options.hidden)
+        params['critic'] = adversary.init(key_critic, jnp.zeros((1, feature_dim)))['params']
     return params
 
 

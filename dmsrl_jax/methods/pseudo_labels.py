@@ -95,22 +95,24 @@ def nearest_center(features: jax.Array, centers: jax.Array | None) -> PseudoLabe
 def balanced(
     probabilities: jax.Array, state: jax.Array, *, threshold: float, rate: float
 ) -> PseudoLabels:
-    """A threshold per class: `t_k = threshold * q_k / max_j q_j`.
+    """A threshold per class that follows the network: `t_k = threshold * q_k`.
 
-    q_k is the running mean of the top probability among samples predicted as k. Classes that
-    the network is unsure of get a lower threshold, so that they are not starved.
+    q_k is the running mean of the top probability among samples predicted as k. With threshold 1
+    about half of each class counts, the surer half, on easy and on hard domains alike; a fixed
+    threshold starves the classes, and the domains, that the network is unsure of.
 
     Args:
         probabilities: [B, C].
         state: [C] running confidences q.
-        threshold: of the surest class, in [0, 1].
+        threshold: share of q_k that a sample needs, in [0, 1].
         rate: share of this batch in q.
 
     Returns:
         Labels with weights 0 or 1, and the new q. A class that nobody was predicted as keeps its q.
 
     Reference:
-        Zhang et al., FlexMatch, NeurIPS 2021 (thresholds that follow each class; the statistic is ours).
+        Zhang et al., FlexMatch, NeurIPS 2021, and Wang et al., FreeMatch, ICLR 2023 (thresholds
+        that follow each class and the training; the statistic is ours).
     """
     labels = jnp.argmax(probabilities, axis=-1).astype(jnp.int32)
     confidence = jnp.max(probabilities, axis=-1)
@@ -118,5 +120,5 @@ def balanced(
     count = jnp.sum(member, axis=0)
     mean = jnp.sum(member * confidence[:, None], axis=0) / jnp.maximum(count, 1)
     state = jnp.where(count > 0, (1 - rate) * state + rate * mean, state)
-    thresholds = threshold * state / jnp.max(state)
-    return PseudoLabels(labels, (confidence >= thresholds[labels]).astype(jnp.float32), state)
+    counts = confidence >= threshold * state[labels]
+    return PseudoLabels(labels, counts.astype(jnp.float32), state)

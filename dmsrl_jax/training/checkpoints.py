@@ -83,8 +83,8 @@ class Checkpoints:
             )
         except (ValueError, OSError, KeyError) as error:
             raise InputError(
-                f'checkpoint {self._folder}/{step} cannot be read into this model: {error}. If it is '
-                'damaged, remove that folder: the run goes on from the one before'
+                f'checkpoint {self._folder}/{step} cannot be read into this model: {error}. If it '
+                'is damaged, remove that folder: the run goes on from the one before'
             ) from error
         return restored['state'], restored['data']
 

@@ -87,8 +87,8 @@ class Evaluator:
     def pseudo_labels(self, state: TrainState, method: Method, corpus: Any) -> dict[str, float]:
         """Coverage of the method's pseudo labels on target, and their accuracy where they count.
 
-        For analysis only, outside the training step: the true labels are read here. The network runs
-        in evaluation mode.
+        For analysis only, outside the training step: the true labels are read here. The network
+        runs in evaluation mode.
 
         Args:
             state: the training state.

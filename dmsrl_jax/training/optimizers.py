@@ -79,8 +79,9 @@ def create(
     """Makes the optimiser of each parameter group.
 
     Args:
-        settings: the fields of `DEFAULTS`, and `groups`: for each group that differs, a mapping with
-            the fields that differ; `multiplier` there scales the learning rate instead of setting it.
+        settings: the fields of `DEFAULTS`, and `groups`: for each group that differs, a mapping
+            with the fields that differ; `multiplier` there scales the learning rate instead of
+            setting it.
         groups: names of the parameter groups that exist.
         total_steps: steps of the run.
         steps_per_epoch: steps in one pass over source.

@@ -183,7 +183,8 @@ def claim(workdir: pathlib.Path, config: Any) -> None:
     """Makes a working folder this config's own, or finds that it already is.
 
     Raises:
-        InputError: it holds another config (the message lists the differences) or may not be written.
+        InputError: it holds another config (the message lists the differences), or may not be
+            written.
     """
     path = workdir / 'config.json'
     ours = json.loads(json.dumps(config.to_dict()))
@@ -197,8 +198,8 @@ def claim(workdir: pathlib.Path, config: Any) -> None:
         theirs = json.loads(path.read_text())
     except OSError as error:
         raise InputError(
-            f'cannot write to workdir {workdir}: {error}. Give write permission, free space, or pass '
-            'another --workdir'
+            f'cannot write to workdir {workdir}: {error}. Give write permission, free space, or '
+            'pass another --workdir'
         ) from error
     except json.JSONDecodeError as error:
         raise InputError(
@@ -211,8 +212,8 @@ def claim(workdir: pathlib.Path, config: Any) -> None:
     )
     if different:
         raise InputError(
-            f'workdir {workdir} belongs to a run with another config ({"; ".join(different)}). Pass '
-            'another --workdir, or remove that one to start over'
+            f'workdir {workdir} belongs to a run with another config ({"; ".join(different)}). '
+            'Pass another --workdir, or remove that one to start over'
         )
 
 

@@ -10,8 +10,7 @@ import optax
 from dmsrl_jax.methods import Method
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(flax.struct.PyTreeNode):
     """What a step takes and gives back.
 
     Attributes:

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from experiments.configs import pair
 
-_MODULES = {
+_MODULES: dict[str, dict[str, str | bool]] = {
     'source_only': {'method': 'source_only'},
     'margin': {'dmsrl.use_margin': True, 'dmsrl.mutual_information': 'none'},
     'mi': {'dmsrl.use_margin': False, 'dmsrl.mutual_information': 'mine'},

@@ -6,6 +6,8 @@ from dmsrl_jax import methods
 from dmsrl_jax.data import augment
 from dmsrl_jax.training import optimizers
 
+_ADAM = {'name': 'adamw', 'learning_rate': 2e-3, 'weight_decay': 1e-4, 'schedule': 'cosine'}
+
 
 def get_config(arg: str = '') -> ConfigDict:
     """Makes the base config.
@@ -49,7 +51,7 @@ def get_config(arg: str = '') -> ConfigDict:
             },
             'average': False,  # evaluate an average of the parameters
             'average_decay': 0.99,
-            'optimizer': {**optimizers.DEFAULTS, 'groups': _groups()},
+            'optimizer': {**optimizers.DEFAULTS, **_ADAM, 'groups': _groups()},
             'augment': {'source': dict(recipe), 'target': dict(recipe)},
             'pipeline': {'in_memory': True, 'workers': 0, 'target_shuffle': True},
             'log_every': 50,
