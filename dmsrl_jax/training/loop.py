@@ -38,17 +38,8 @@ def train(config: Any, workdir: pathlib.Path | str) -> dict[str, Any]:
         print(f'{workdir} is finished; remove it to run again', file=sys.stderr)
         return json.loads((workdir / 'result.json').read_text())
     parts = run.prepare(config, say=lambda text: print(text, file=sys.stderr))
-    checkpoints = Checkpoints(workdir, keep=config.keep_checkpoints)
-    state, notes = parts.initial, {'seconds': 0.0, 'oracle': {'step': 0, 'accuracy': 0.0}}
-    if checkpoints.latest() is not None:
-        state, position = checkpoints.restore(state)
-        parts.batches.set_state(position['batches'])
-        notes = position['notes']
-    log = RunLog(workdir, total_steps=parts.total_steps, start=int(state.step))
-    if int(state.step):
-        log.say(f'going on from step {int(state.step)}')
     try:
-        return _Loop(config, workdir, parts, checkpoints, log, notes).run(state)
+        return _go_on(config, workdir, parts)
     except OSError as error:
         raise InputError(
             f'cannot write to {workdir}: {error}. Free space or give write permission, then start '
@@ -56,6 +47,22 @@ def train(config: Any, workdir: pathlib.Path | str) -> dict[str, Any]:
         ) from error
     finally:
         parts.batches.close()
+
+
+def _go_on(config: Any, workdir: pathlib.Path, parts: run.Run) -> dict[str, Any]:
+    """Trains from the last checkpoint to the end, or from the beginning where there is none."""
+    checkpoints = Checkpoints(workdir, keep=config.keep_checkpoints)
+    state, notes = parts.initial, {'seconds': 0.0, 'oracle': {'step': 0, 'accuracy': 0.0}}
+    if checkpoints.latest() is not None:
+        state, position = checkpoints.restore(state)
+        parts.batches.set_state(position['batches'])
+        notes = position['notes']
+    log = RunLog(workdir, total_steps=parts.total_steps, start=int(state.step))
+    try:
+        if int(state.step):
+            log.say(f'going on from step {int(state.step)}')
+        return _Loop(config, workdir, parts, checkpoints, log, notes).run(state)
+    finally:
         log.close()
 
 

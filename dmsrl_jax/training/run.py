@@ -48,7 +48,7 @@ def prepare(config: Any, say: Callable[[str], None] = print) -> Run:
     """
     chosen = mapping.devices(config.devices)
     mapping.split_batch(config.batch_size, config.accumulate, len(chosen))
-    method = methods.create(config.method, **config[config.method])
+    method = methods.create(config.method, **config.get(config.method, {}))
     model = create_model(config, axis_name=step.AXIS)
     recipes = {domain: _recipe(config.augment[domain]) for domain in ('source', 'target')}
     data = load_data(config, ROLES, say)
