@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dmsrl_jax import losses, methods
+from dmsrl_jax.methods import pseudo_labels
 from dmsrl_jax.methods.base import Context
 from dmsrl_jax.models import critics
 from experiments.configs import release
@@ -69,16 +70,19 @@ def by_hand(params, outputs, seen, options):
     classification = -np.mean([log_p[i, y] for i, y in enumerate(seen.labels_s)])
     judge = outputs['teacher' if options['teacher'] else 'target']
     top = jax.nn.softmax(judge['logits'])
-    cut = options['threshold'] if options['pseudo_label'] == 'threshold' else 0.0
+    rule = pseudo_labels.create(options['pseudo_label'], threshold=options['threshold'])
+    pseudo = rule(
+        top, unit(judge['features'], options), params['centers'].target, seen.state['pseudo_labels']
+    )
     margin, _ = losses.margin_metric_loss(
         unit(source['features'], options),
         seen.labels_s,
         unit(target['features'], options),
-        top.argmax(axis=1),
+        pseudo.labels,
         params['centers'],
         margin=options['margin'],
         cross_weight=options['cross_weight'],
-        weights_t=(top.max(axis=1) >= cut).astype(float),
+        weights_t=pseudo.weights,
     )
     weight = ramp((float(seen.progress) - options['start']) / (1 - options['start']))
     information = information_by_hand(params, source, target, options)
@@ -105,7 +109,12 @@ def information_by_hand(params, source, target, options):
 
 @pytest.mark.parametrize(
     'options',
-    [SCRATCH, RELEASE, methods.options('dmsrl'), {**SCRATCH, 'teacher': False, 'normalize': False}],
+    [
+        SCRATCH,
+        {**methods.options('dmsrl'), **RELEASE},
+        methods.options('dmsrl'),
+        {**SCRATCH, 'teacher': False, 'normalize': False},
+    ],
     ids=['scratch', 'release', 'defaults', 'own labels'],
 )
 @pytest.mark.parametrize('progress', [0.1, 0.6])

@@ -40,7 +40,7 @@ def test_balanced_by_hand():
     # Top probabilities: class 0 {0.9}, class 1 {0.5}, class 2 {0.4, 0.95}.
     q = np.array([0.5 * 0.5 + 0.5 * 0.9, 0.5 * 0.25 + 0.5 * 0.5, 0.5 * 1.0 + 0.5 * 0.675])
     np.testing.assert_allclose(found.state, q, rtol=1e-6)
-    # Thresholds 0.8 * q / max q: 0.669, 0.358, 0.8.
+    # Thresholds 0.8 * q: 0.56, 0.3, 0.67.
     assert found.weights.tolist() == [1, 1, 0, 1]
     assert found.labels.tolist() == [0, 1, 2, 2]
 

@@ -28,7 +28,7 @@ SETTINGS = {
     'eval_every': 3,
     'dmsrl.hidden': 4,
     'dmsrl.start': 0.0,
-    'dmsrl.threshold': 0.2,
+    'dmsrl.threshold': 0.1,
 }
 
 
@@ -105,7 +105,7 @@ def test_the_scores_of_the_result_are_sane(finished):
     assert result['oracle']['accuracy'] >= result['target_test']['accuracy']
     assert result['oracle']['step'] in (3, STEPS)
     assert 0 <= result['pseudo_label']['accuracy'] <= 1
-    assert 0 < result['pseudo_label']['coverage'] <= 1
+    assert result['pseudo_label']['coverage'] == 1  # the likeliest of seven has at least 1/7
 
 
 def test_what_a_run_leaves_in_its_folder(finished, config):
