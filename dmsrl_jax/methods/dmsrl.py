@@ -69,7 +69,7 @@ class Options:
 
     use_margin: bool = True
     mutual_information: str = 'mine'
-    alpha: float = 0.3
+    alpha: float = 6.0
     beta: float = 0.1
     margin: float = 1.0
     cross_weight: float = 0.01
@@ -77,7 +77,7 @@ class Options:
     center_scale: float = 0.1
     normalize: bool = True
     centers_follow: bool = True
-    start: float = 0.3
+    start: float = 0.2
     hidden: int = 512
     ema_rate: float = 0.01
     reversal_steps: int = 0

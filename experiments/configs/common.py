@@ -36,7 +36,7 @@ def get_config(arg: str = '') -> ConfigDict:
             'batch_size': 64,  # per domain, all devices together
             'eval_batch_size': 256,
             'accumulate': 1,
-            'epochs': 20,  # passes over source
+            'epochs': 15,  # passes over source
             'steps': 0,  # if not 0: length of the run, instead of epochs
             'devices': 0,  # 0: all
             'mapping': 'shard_map',
@@ -49,7 +49,7 @@ def get_config(arg: str = '') -> ConfigDict:
                 'dtype': 'float32',
                 'statistics': 'per_domain',
             },
-            'average': False,  # evaluate an average of the parameters
+            'average': True,  # evaluate an average of the parameters
             'average_decay': 0.99,
             'optimizer': {**optimizers.DEFAULTS, **_ADAM, 'groups': _groups()},
             'augment': {'source': dict(recipe), 'target': dict(recipe)},

@@ -162,5 +162,6 @@ def test_a_killed_run_goes_on_and_ends_the_same(tiny_data, tiny_config, tmp_path
     chex.assert_trees_all_equal(one, other)
     results = [json.loads((workdir / 'result.json').read_text()) for workdir in (whole, killed)]
     assert results[0]['target_test'] == results[1]['target_test']
-    steps = [json.loads(line)['step'] for line in (killed / 'metrics.jsonl').open()]
+    lines = (killed / 'metrics.jsonl').read_text().splitlines()
+    steps = [json.loads(line)['step'] for line in lines]
     assert steps == [*range(1, 61), 60]  # the last one is the evaluation
