@@ -1,6 +1,8 @@
 """The demo: synthetic studio faces, labelled, to synthetic faces in the wild, unlabelled.
 
 Command: make demo
+Time: about two minutes for source_only and dmsrl on two CPU cores, after a minute of set-up.
+Expected: target accuracy about 56 % without and 64 % with adaptation (docs/results.md).
 """
 
 from ml_collections import ConfigDict
