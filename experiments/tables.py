@@ -95,7 +95,12 @@ def _changed(base: Any, changes: Mapping[str, Any], seed: int) -> Any:
 
 
 def _run_all(plan: list[tuple[pathlib.Path, Any]], jobs: int) -> None:
+    from dmsrl_jax.training import run
+
     cli.cache_compilations()
+    for path, config in plan:
+        if path.exists():  # a finished run of another config must not end up in this table
+            run.claim(path, config)
     todo = [(path, config) for path, config in plan if not (path / 'result.json').exists()]
     if jobs == 1:
         for number, (path, config) in enumerate(todo):

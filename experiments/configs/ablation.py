@@ -3,13 +3,13 @@
 Command (synthetic pair; any prepared pair after the colon):
     python experiments/tables.py --workdir runs/ablation \\
         --config experiments/configs/ablation.py:synthetic_faces/studio,synthetic_faces/wild
-Time: 24 runs, about 45 minutes on two CPU cores.
+Time: 27 runs, about 45 minutes on two CPU cores.
 Expected: the tables of docs/results.md.
 """
 
 from ml_collections import ConfigDict
 
-from experiments.configs import pair
+from experiments.configs import pair, release
 
 _MODULES: dict[str, dict[str, str | bool]] = {
     'source_only': {'method': 'source_only'},
@@ -25,10 +25,12 @@ def get_config(arg: str = 'synthetic_faces/studio,synthetic_faces/wild') -> Conf
 
 
 def rows() -> dict[str, dict]:
-    """Each module alone and both, with and without multi-level features."""
+    """Each module and both, with and without multi-level features; the release's constants."""
     levels = {'': {'model.local': True}, '-global': {'model.local': False}}
-    return {
+    modules = {
         f'{name}{suffix}': {**changes, **level}
         for suffix, level in levels.items()
         for name, changes in _MODULES.items()
     }
+    constants = {f'dmsrl.{option}': value for option, value in release.DMSRL.items()}
+    return {**modules, 'release-constants': constants}

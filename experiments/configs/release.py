@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from dmsrl_jax.training import optimizers
 from experiments.configs import pair
 
-_DMSRL = {
+DMSRL = {
     'alpha': 0.01,
     'beta': 0.01,
     'margin': 100.0,
@@ -35,7 +35,7 @@ _DMSRL = {
 def get_config(arg: str = '') -> ConfigDict:
     """The release on `<source>,<target>`."""
     config = pair.get_config(arg)
-    config.dmsrl.update(_DMSRL)
+    config.dmsrl.update(DMSRL)
     config.model.update(name='vgg16_multilevel', statistics='shared')
     config.image_size = 224
     config.epochs = 60

@@ -93,6 +93,13 @@ def test_finished_runs_are_read_not_repeated(run_tables):
     assert len(run_tables(*CONFIG, '--seeds', '0,1')) == 4
 
 
+def test_a_finished_run_of_another_config_stays_out_of_the_table(run_tables, tmp_path):
+    run_tables(*CONFIG, '--seeds', '0')
+    (tmp_path / 'dmsrl' / 'seed0' / 'config.json').write_text('{"batch_size": 3}')
+    with pytest.raises(InputError, match=r'another config .*batch_size: there 3, here 64'):
+        run_tables(*CONFIG, '--seeds', '0')
+
+
 def test_some_rows_and_changed_fields(run_tables):
     change = '--config.batch_size=24'
     ((config, path),) = run_tables(*CONFIG, '--seeds=0', '--rows=dmsrl', change)
