@@ -31,7 +31,7 @@ def test_a_mistake_is_one_line_and_status_2(tmp_path):
 
 def test_unknown_flags_are_refused():
     found = command('predict.py', '--workdri', 'x')
-    assert found.returncode == 1
+    assert found.returncode == 2
     assert "Unknown command line flag 'workdri'. Did you mean: workdir ?" in found.stderr
     assert 'Traceback' not in found.stderr
 
