@@ -12,6 +12,16 @@ import pytest
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.training.checkpoints import Checkpoints
 
+# When one array cannot be read, orbax leaves the readers of the others unfinished.
+pytestmark = pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
+
+
+@pytest.fixture(autouse=True)
+def _collected():
+    yield
+    gc.collect()  # so that they warn here, where it is expected, and not in a later test
+
+
 POSITION = {'batches': {'iterator': {'next_index': 3}}, 'notes': {'seconds': 1.5}}
 
 
@@ -101,8 +111,6 @@ def test_another_model_is_refused(trained, saved, change):
     checkpoints.close()
 
 
-# orbax leaves the readers of the other arrays unfinished when one array cannot be read.
-@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
 def test_a_damaged_checkpoint_and_the_way_out(trained, copy):
     for path in (copy / 'checkpoints/3/state').rglob('*'):
         if path.is_file():
@@ -111,7 +119,6 @@ def test_a_damaged_checkpoint_and_the_way_out(trained, copy):
     with pytest.raises(InputError, match='If it is damaged, remove that folder'):
         checkpoints.restore(trained.state)
     checkpoints.close()
-    gc.collect()  # here, where the warning is expected, and not in a later test
     shutil.rmtree(copy / 'checkpoints/3')  # as the message says
     checkpoints = Checkpoints(copy)
     assert int(checkpoints.restore(trained.state)[0].step) == 2
