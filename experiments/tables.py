@@ -99,7 +99,9 @@ def _run_all(plan: list[tuple[pathlib.Path, Any]], jobs: int) -> None:
 
     cli.cache_compilations()
     for path, config in plan:
-        if path.exists():  # a finished run of another config must not end up in this table
+        if (
+            path / 'config.json'
+        ).exists():  # a finished run of another config must not end up in this table
             run.claim(path, config)
     todo = [(path, config) for path, config in plan if not (path / 'result.json').exists()]
     if jobs == 1:

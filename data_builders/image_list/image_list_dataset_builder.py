@@ -202,6 +202,9 @@ def locate(
     Raises:
         InputError: more than half are missing: the layout is not what it should be.
     """
+    if not entries:
+        reasons = ', '.join(f'{drop["count"]} x {why}' for why, drop in drops.as_dict().items())
+        raise InputError(f'no line of {path} is left, all are dropped: {reasons or "it is empty"}')
     items, missing = [], []
     for entry in entries:
         found = next((f / entry.path for f in folders if (f / entry.path).is_file()), None)

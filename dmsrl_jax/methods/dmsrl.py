@@ -77,7 +77,7 @@ class Options:
     center_scale: float = 0.1
     normalize: bool = True
     centers_follow: bool = True
-    start: float = 0.2
+    start: float = 0.5
     hidden: int = 512
     ema_rate: float = 0.01
     reversal_steps: int = 0

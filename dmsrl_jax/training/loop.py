@@ -33,11 +33,16 @@ def train(config: Any, workdir: pathlib.Path | str) -> dict[str, Any]:
             no longer finite, a disk that is full.
     """
     workdir = pathlib.Path(workdir).absolute()
-    run.claim(workdir, config)
+    fresh = run.claim(workdir, config)
     if (workdir / 'result.json').exists():
         print(f'{workdir} is finished; remove it to run again', file=sys.stderr)
         return json.loads((workdir / 'result.json').read_text())
-    parts = run.prepare(config, say=lambda text: print(text, file=sys.stderr))
+    try:
+        parts = run.prepare(config, say=lambda text: print(text, file=sys.stderr))
+    except BaseException:
+        if fresh:  # a start that failed must not keep the mended command out of its folder
+            (workdir / 'config.json').unlink(missing_ok=True)
+        raise
     try:
         return _go_on(config, workdir, parts)
     except OSError as error:

@@ -179,8 +179,11 @@ def decoded(run: Run, config: Any, role: str) -> Any:
     return reading.decode_all(run.data[role], config.image_size)
 
 
-def claim(workdir: pathlib.Path, config: Any) -> None:
+def claim(workdir: pathlib.Path, config: Any) -> bool:
     """Makes a working folder this config's own, or finds that it already is.
+
+    Returns:
+        Whether the folder was nobody's before.
 
     Raises:
         InputError: it holds another config (the message lists the differences), or may not be
@@ -194,7 +197,7 @@ def claim(workdir: pathlib.Path, config: Any) -> None:
             from dmsrl_jax.training.logs import write_json
 
             write_json(path, ours)
-            return
+            return True
         theirs = json.loads(path.read_text())
     except OSError as error:
         raise InputError(
@@ -215,6 +218,7 @@ def claim(workdir: pathlib.Path, config: Any) -> None:
             f'workdir {workdir} belongs to a run with another config ({"; ".join(different)}). '
             'Pass another --workdir, or remove that one to start over'
         )
+    return False
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:

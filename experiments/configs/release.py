@@ -6,8 +6,8 @@ Command (a GPU or TPU; 60 epochs):
 Time: not measured here. Expected, from ImageNet weights on RAF-DB 2.0 -> CK+: 81 to 85 % at the
 last epoch in an independent rerun (GitHub ykqlg/JDMAN), 88 % at the best epoch by target labels.
 Source: the PyTorch code released with JDMAN (ACM MM 2021) and DMSRL (IEEE TMM 2023).
-Trained from random weights the margin term swamps the classifier; the release starts from weights
-trained on ImageNet.
+The release starts from weights trained on ImageNet, which cannot be loaded yet; from random weights
+these constants let the margin term swamp the classifier (docs/results.md).
 """
 
 from ml_collections import ConfigDict

@@ -255,6 +255,8 @@ def test_a_damaged_config_file(config, tmp_path):
 def test_mistakes_in_a_config(config, tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
         loop.train(config(**changes), tmp_path / 'run')
+    # The mended command may take the same folder.
+    assert not (tmp_path / 'run' / 'config.json').exists()
 
 
 def test_epochs_count_full_batches_of_source(config):
