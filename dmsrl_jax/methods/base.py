@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dmsrl_jax.losses import cross_entropy as cross_entropy
+
 Params = dict[str, Any]
 Outputs = dict[str, dict[str, jax.Array]]
 
@@ -102,17 +104,3 @@ def ramp(p: jax.Array | float, gamma: float = 10.0) -> jax.Array:
     """
     # tanh(x/2) = 2/(1+exp(-x)) - 1, exact at 0 and free of overflow.
     return jnp.tanh(0.5 * gamma * jnp.clip(jnp.asarray(p, jnp.float32), 0.0, 1.0))
-
-
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean cross-entropy `-1/B sum_i log softmax(z_i)[y_i]`.
-
-    Args:
-        logits: [B, C].
-        labels: [B] int32.
-
-    Returns:
-        Scalar in nats.
-    """
-    log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
-    return -jnp.mean(jnp.take_along_axis(log_p, labels[:, None], axis=1))
