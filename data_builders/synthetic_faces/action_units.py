@@ -32,7 +32,7 @@ ACTION_UNITS = {
     26: 'jaw drop',
 }
 ROWS = max(ACTION_UNITS) + 1
-WEAKEST = 0.35
+WEAKEST = 0.5
 
 
 class Prototype(NamedTuple):

@@ -106,8 +106,11 @@ def _check(config: FacesConfig) -> None:
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Draws and writes one domain of the synthetic faces."""
 
-    VERSION = tfds.core.Version('1.0.0')
-    RELEASE_NOTES: ClassVar = {'1.0.0': 'First release.'}
+    VERSION = tfds.core.Version('1.1.0')
+    RELEASE_NOTES: ClassVar = {
+        '1.1.0': 'Weakest expressions at half strength, `wild` a little calmer.',
+        '1.0.0': 'First release.',
+    }
     BUILDER_CONFIGS: ClassVar = [
         FacesConfig(name=name, description=f'{name} images') for name in DOMAINS
     ]

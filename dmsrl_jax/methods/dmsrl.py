@@ -63,6 +63,8 @@ class Options:
             0 the coefficient is w(p), which suits runs of any length.
         pseudo_label: one of `pseudo_labels.RULES` [argmax].
         threshold: confidence that pseudo labels need, for the rules that have a threshold.
+        alignment: 0 to 1, how far pseudo labels are corrected towards the class shares of the source,
+            see `pseudo_labels.aligned` [0].
         teacher: whether pseudo labels come from averaged parameters on images without augmentation
             [False: from the network in training].
     """
@@ -83,6 +85,7 @@ class Options:
     reversal_steps: int = 0
     pseudo_label: str = 'threshold'
     threshold: float = 0.9
+    alignment: float = 0.5
     teacher: bool = True
 
     def __post_init__(self) -> None:
@@ -120,6 +123,8 @@ def create(options: Options) -> Method:
         init_state=lambda num_classes: {
             'pseudo_labels': rules.init_state(num_classes),
             'mine_average': jnp.zeros((), jnp.float32),
+            'shares_s': rules.init_state(num_classes),
+            'shares_t': rules.init_state(num_classes),
         },
         pseudo_labels=(lambda p, o, s: _pseudo_labels(p, o, s, options))
         if options.use_margin
@@ -153,6 +158,7 @@ def _loss(
     metrics = {'classification': loss}
     weight = ramp((context.progress - options.start) / (1.0 - options.start))
     if options.use_margin:
+        state |= _class_shares(outputs, context, options)
         pseudo = _pseudo_labels(params, outputs, state, options)
         state['pseudo_labels'] = pseudo.state
         margin, terms = _margin(params, outputs, context, pseudo, weight, options)
@@ -233,12 +239,33 @@ def _mutual_information(
     return loss, information, average
 
 
+def _class_shares(
+    outputs: Outputs, context: Context, options: Options
+) -> dict[str, jax.Array]:
+    """Running class shares: source by its labels, target by the (uncorrected) predictions."""
+    predicted = outputs['teacher' if options.teacher else 'target']['logits']
+    means = {
+        'shares_s': jax.nn.one_hot(context.labels_s, predicted.shape[-1]),
+        'shares_t': jax.nn.softmax(predicted.astype(jnp.float32)),
+    }
+    return {
+        name: 0.98 * context.state[name] + 0.02 * jax.lax.stop_gradient(jnp.mean(rows, axis=0))
+        for name, rows in means.items()
+    }
+
+
 def _pseudo_labels(params: Params, outputs: Outputs, state: Any, options: Options) -> PseudoLabels:
     predicted = outputs['teacher' if options.teacher else 'target']
     centers = params['centers']
     rule = rules.create(options.pseudo_label, threshold=options.threshold)
-    return rule(
+    probabilities = rules.aligned(
         jax.nn.softmax(predicted['logits'].astype(jnp.float32)),
+        state['shares_t'],
+        state['shares_s'],
+        strength=options.alignment,
+    )
+    return rule(
+        probabilities,
         _scaled(predicted['features'], options),
         centers if options.centers == 'common' else centers.target,
         state['pseudo_labels'],

@@ -55,6 +55,35 @@ def init_state(num_classes: int) -> jax.Array:
     return jnp.full((num_classes,), 1.0 / num_classes, jnp.float32)
 
 
+def aligned(
+    probabilities: jax.Array, predicted: jax.Array, expected: jax.Array, *, strength: float
+) -> jax.Array:
+    """Predictions corrected for classes that the network sees too often or too seldom.
+
+        p'_k  proportional to  p_k * (expected_k / predicted_k) ^ strength
+
+    A network on a new domain confuses some classes one-sidedly; confident pseudo labels then starve
+    them, and learning from those labels makes the fault permanent.
+
+    Args:
+        probabilities: [B, C].
+        predicted: [C] running mean of the network's predictions on target.
+        expected: [C] class shares to expect, here those of the source.
+        strength: 0 changes nothing, 1 trusts `expected` fully, between them for domains whose class
+            shares may differ.
+
+    Returns:
+        [B, C], rows sum to 1.
+
+    Reference:
+        Berthelot et al., ReMixMatch: Semi-Supervised Learning with Distribution Matching and
+        Augmentation Anchoring, ICLR 2020 (strength 1).
+    """
+    ratio = (jnp.maximum(expected, 1e-3) / jnp.maximum(predicted, 1e-3)) ** strength
+    scaled = probabilities * ratio[None]
+    return scaled / jnp.sum(scaled, axis=-1, keepdims=True)
+
+
 def confident(probabilities: jax.Array, *, threshold: float) -> PseudoLabels:
     """The likeliest class, counted where its probability reaches a threshold.
 

@@ -45,7 +45,7 @@ def get_config(arg: str = '') -> ConfigDict:
             'model': {
                 'name': 'tiny_multilevel',
                 'local': True,
-                'dropout': 0.5,
+                'dropout': 0.2,
                 'dtype': 'float32',
                 'statistics': 'per_domain',
             },

@@ -28,6 +28,7 @@ DMSRL = {
     'mutual_information': 'adversarial',
     'reversal_steps': 10_000,
     'pseudo_label': 'argmax',
+    'alignment': 0.0,
     'teacher': False,
 }
 
@@ -36,7 +37,7 @@ def get_config(arg: str = '') -> ConfigDict:
     """The release on `<source>,<target>`."""
     config = pair.get_config(arg)
     config.dmsrl.update(DMSRL)
-    config.model.update(name='vgg16_multilevel', statistics='shared')
+    config.model.update(name='vgg16_multilevel', statistics='shared', dropout=0.5)
     config.image_size = 224
     config.epochs = 60
     config.average = False

@@ -97,7 +97,7 @@ class TestNames:
     def test_prepared(self, data_dir):
         found = corpora.prepared(data_dir)
         assert list(found) == ['synthetic_faces/studio', 'synthetic_faces/wild']
-        assert found['synthetic_faces/wild'] == data_dir / 'synthetic_faces/wild/1.0.0'
+        assert found['synthetic_faces/wild'] == data_dir / 'synthetic_faces/wild/1.1.0'
 
     def test_find_by_the_only_config_or_default(self, tmp_path):
         for name in ('a/only', 'b/default', 'b/other', 'c'):
@@ -121,7 +121,7 @@ class TestNames:
         assert corpora.default_data_dir() == pathlib.Path('/cache/dmsrl_jax/corpora')
 
     def test_report(self, data_dir, tmp_path):
-        report = corpora.report(data_dir / 'synthetic_faces/wild/1.0.0')
+        report = corpora.report(data_dir / 'synthetic_faces/wild/1.1.0')
         assert report['splits']['test']['images'] == 9
         assert report['options']['size'] == 32
         assert corpora.report(tmp_path) == {}

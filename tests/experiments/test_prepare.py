@@ -30,7 +30,7 @@ class TestCommand:
         assert lines[1].split() == ['train', *['1'] * 7, '7']
         assert lines[2].split() == ['test', '1', '1', '1', '0', '0', '0', '0', '3']
         assert lines[3] == 'left out: nothing'
-        assert lines[4].startswith(f'lies in {tmp_path}/synthetic_faces/studio/1.0.0, built in')
+        assert lines[4].startswith(f'lies in {tmp_path}/synthetic_faces/studio/1.1.0, built in')
         assert 'prepare a second corpus' in lines[5]
         assert len({len(line) for line in lines[:3]}) == 1
 

@@ -65,6 +65,33 @@ def test_balanced_starts_even():
     np.testing.assert_allclose(rules.init_state(4), [0.25] * 4)
 
 
+def test_alignment_by_hand():
+    probabilities = jnp.array([[0.6, 0.4], [0.2, 0.8]])
+    predicted, expected = jnp.array([0.8, 0.2]), jnp.array([0.5, 0.5])
+    # Ratios 0.625 and 2.5; their roots at strength 1/2.
+    full = [[0.375 / 1.375, 1.0 / 1.375], [0.125 / 2.125, 2.0 / 2.125]]
+    found = rules.aligned(probabilities, predicted, expected, strength=1.0)
+    np.testing.assert_allclose(found, full, rtol=1e-6)
+    half = probabilities * jnp.sqrt(jnp.array([[0.625, 2.5]]))
+    half = half / half.sum(axis=1, keepdims=True)
+    found = rules.aligned(probabilities, predicted, expected, strength=0.5)
+    np.testing.assert_allclose(found, half, rtol=1e-6)
+
+
+def test_alignment_changes_nothing_at_strength_0_or_equal_shares():
+    shares = jnp.array([0.7, 0.2, 0.1])
+    for arguments in ((shares, jnp.full(3, 1 / 3), 0.0), (shares, shares, 1.0)):
+        found = rules.aligned(PROBABILITIES, *arguments[:2], strength=arguments[2])
+        np.testing.assert_allclose(found, PROBABILITIES, rtol=1e-6)
+
+
+def test_alignment_is_finite_where_a_class_is_never_predicted_or_expected():
+    shares = jnp.array([1.0, 0.0, 0.0])
+    for predicted, expected in ((shares, jnp.full(3, 1 / 3)), (jnp.full(3, 1 / 3), shares)):
+        found = rules.aligned(PROBABILITIES, predicted, expected, strength=1.0)
+        np.testing.assert_allclose(found.sum(axis=1), 1.0, rtol=1e-6)
+
+
 @pytest.mark.parametrize('name', rules.RULES)
 def test_no_gradient_comes_through(name):
     def total(probabilities, features, centers):
