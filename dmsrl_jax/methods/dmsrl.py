@@ -63,8 +63,8 @@ class Options:
             0 the coefficient is w(p), which suits runs of any length.
         pseudo_label: one of `pseudo_labels.RULES` [argmax].
         threshold: confidence that pseudo labels need, for the rules that have a threshold.
-        alignment: 0 to 1, how far pseudo labels are corrected towards the class shares of the source,
-            see `pseudo_labels.aligned` [0].
+        alignment: 0 to 1, how far pseudo labels are corrected towards the class shares of the
+            source, see `pseudo_labels.aligned` [0].
         teacher: whether pseudo labels come from averaged parameters on images without augmentation
             [False: from the network in training].
     """
@@ -100,6 +100,8 @@ class Options:
                 raise InputError(f'dmsrl.{field} must be >= 0, got {getattr(self, field)}')
         if not 0 <= self.start < 1:
             raise InputError(f'dmsrl.start must be in [0, 1), got {self.start}')
+        if not 0 <= self.alignment <= 1:
+            raise InputError(f'dmsrl.alignment must be in [0, 1], got {self.alignment}')
         if self.pseudo_label == 'nearest_center' and not self.use_margin:
             raise InputError('dmsrl.pseudo_label=nearest_center needs dmsrl.use_margin=True')
 
@@ -239,9 +241,7 @@ def _mutual_information(
     return loss, information, average
 
 
-def _class_shares(
-    outputs: Outputs, context: Context, options: Options
-) -> dict[str, jax.Array]:
+def _class_shares(outputs: Outputs, context: Context, options: Options) -> dict[str, jax.Array]:
     """Running class shares: source by its labels, target by the (uncorrected) predictions."""
     predicted = outputs['teacher' if options.teacher else 'target']['logits']
     means = {

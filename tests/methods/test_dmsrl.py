@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dmsrl_jax import losses, methods
+from dmsrl_jax.errors import InputError
 from dmsrl_jax.methods import pseudo_labels
 from dmsrl_jax.methods.base import Context
 from dmsrl_jax.models import critics
@@ -27,6 +28,7 @@ SCRATCH = {
     'reversal_steps': 0,
     'pseudo_label': 'threshold',
     'threshold': 0.4,
+    'alignment': 0.0,
     'teacher': True,
 }
 
@@ -270,6 +272,31 @@ def test_state_carries_mines_average_and_the_labellers_confidence():
     _, (_, alone) = method.phases[0].loss(params, outputs, first)
     mean = (float(state['mine_average']) + float(alone['mine_average'])) / 2
     assert float(second['mine_average']) == pytest.approx(mean, rel=1e-5)
+
+
+def test_state_carries_the_class_shares_of_both_domains():
+    method, params, outputs = make()
+    first = context(method)
+    _, (_, state) = method.phases[0].loss(params, outputs, first)
+    labels = np.bincount(first.labels_s, minlength=C) / B
+    predicted = jax.nn.softmax(outputs['teacher']['logits']).mean(axis=0)
+    np.testing.assert_allclose(state['shares_s'], 0.98 / C + 0.02 * labels, rtol=1e-6)
+    np.testing.assert_allclose(state['shares_t'], 0.98 / C + 0.02 * predicted, rtol=1e-5)
+
+
+@pytest.mark.parametrize(('alignment', 'label'), [(0.0, 0), (1.0, 1)])
+def test_alignment_lifts_a_class_that_is_seen_too_seldom(alignment, label):
+    method, params, outputs = make(alignment=alignment, threshold=0.0)
+    close = jnp.log(jnp.array([[0.5, 0.4, 0.02, 0.02, 0.02, 0.02, 0.02]]))
+    outputs['teacher'] = {'logits': close, 'features': jnp.ones((1, D))}
+    shares_t = jnp.array([0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1])
+    state = {**method.init_state(C), 'shares_t': shares_t}
+    assert method.pseudo_labels(params, outputs, state).labels.tolist() == [label]
+
+
+def test_alignment_out_of_range():
+    with pytest.raises(InputError, match=r'dmsrl.alignment must be in \[0, 1\], got 1.5'):
+        make(alignment=1.5)
 
 
 def test_coverage_is_the_share_that_counts():
