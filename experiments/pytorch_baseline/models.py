@@ -47,9 +47,10 @@ class Network(nn.Module):
         """
         for module in self.domain_norms:
             module.domain = domain
-        features = self.extract(images).float()
+        head = getattr(self, self.head_name)
+        features = self.extract(images).to(head.weight.dtype)
         with torch.autocast(images.device.type, enabled=False):
-            logits = getattr(self, self.head_name)(features)
+            logits = head(features)
         return Outputs(logits, features)
 
     def local_features(self, maps: torch.Tensor) -> torch.Tensor:
