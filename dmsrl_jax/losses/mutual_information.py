@@ -116,7 +116,8 @@ def mine_loss(
     value = jax.lax.stop_gradient(joint.mean() - log_batch)
     # d log_batch = E exp(T) dT / batch, so the factor batch / average swaps the denominator.
     surrogate = joint.mean() - jnp.exp(clipped - jnp.log(average)) * log_batch
-    loss = -(value + surrogate - jax.lax.stop_gradient(surrogate))
+    # Brackets: the surrogate may be thousands of times the value, whose digits it would swallow.
+    loss = -(value + (surrogate - jax.lax.stop_gradient(surrogate)))
     return loss, (value, average)
 
 

@@ -93,14 +93,14 @@ def ramp(p: jax.Array | float, gamma: float = 10.0) -> jax.Array:
     """Rises smoothly from 0 to 1: `2 / (1 + exp(-gamma p)) - 1`.
 
     Args:
-        p: share of training done; below 0 the ramp stays 0, above 1 it stays at its end.
+        p: share of training done; below 0 the ramp stays 0, above 1 it goes on to rise.
         gamma: steepness; 10 gives 0.46 at p = 0.1 and 0.99 at p = 0.5.
 
     Returns:
-        An array of p's shape, in [0, 1).
+        An array of p's shape, in [0, 1].
 
     Reference:
         Ganin et al., Domain-Adversarial Training of Neural Networks, JMLR 2016.
     """
     # tanh(x/2) = 2/(1+exp(-x)) - 1, exact at 0 and free of overflow.
-    return jnp.tanh(0.5 * gamma * jnp.clip(jnp.asarray(p, jnp.float32), 0.0, 1.0))
+    return jnp.tanh(0.5 * gamma * jnp.maximum(jnp.asarray(p, jnp.float32), 0.0))

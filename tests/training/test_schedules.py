@@ -17,7 +17,7 @@ from dmsrl_jax.training import schedules
         (0.5, 0.98661430),
         (1.0, 0.99990920),
         (-1.0, 0.0),
-        (2.0, 0.99990920),
+        (1.5, 0.99999939),
     ],
 )
 def test_ramp_golden(p, value):
