@@ -48,6 +48,7 @@ def get_config(arg: str = '') -> ConfigDict:
                 'dropout': 0.5,
                 'dtype': 'float32',
                 'statistics': 'per_domain',
+                'pretrained': '',  # .pth or .safetensors of a PyTorch network or its trunk
             },
             'average': True,  # evaluate an average of the parameters
             'average_decay': 0.99,

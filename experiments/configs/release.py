@@ -2,12 +2,14 @@
 
 Command (a GPU or TPU; 60 epochs):
     python experiments/train.py --workdir runs/release \\
-        --config experiments/configs/release.py:fer2013,image_list
+        --config experiments/configs/release.py:fer2013,image_list \\
+        --config.model.pretrained=vgg16_bn.safetensors
 Time: not measured here. Expected, from ImageNet weights on RAF-DB 2.0 -> CK+: 81 to 85 % at the
 last epoch in an independent rerun (GitHub ykqlg/JDMAN), 88 % at the best epoch by target labels.
 Source: the PyTorch code released with JDMAN (ACM MM 2021) and DMSRL (IEEE TMM 2023).
-The release starts from weights trained on ImageNet, which cannot be loaded yet; from random weights
-these constants let the margin term swamp the classifier (docs/results.md).
+The release starts from ImageNet weights, torchvision's vgg16_bn: pass its .pth file, or turn that
+into .safetensors where PyTorch is (experiments/weights.py). From random weights these constants let
+the margin term swamp the classifier (docs/results.md).
 """
 
 from ml_collections import ConfigDict
