@@ -30,12 +30,17 @@ def gradients(convolve, x, kernel, g):
     return jax.jit(lambda x, kernel, g: jax.vjp(convolve, x, kernel)[1](g))(x, kernel, g)
 
 
-# blocks of several rows; one row, as 37 is prime; a row longer than a block; then the plain ones
+# blocks of several rows; one row, as 37 is prime; a row longer than a block; patches of maps from
+# one pixel on; then what XLA does on a CPU, too
 SHAPES = [
     (2, 32, 32, 16, 8),
     (3, 37, 40, 17, 5),
     (1, 2, 601, 16, 3),
+    (2, 4, 4, 16, 4),
+    (3, 2, 2, 20, 5),
+    (3, 1, 1, 16, 4),
     (2, 31, 32, 16, 4),
+    (2, 4, 5, 16, 4),
     (1, 40, 40, 3, 4),
 ]
 
@@ -43,7 +48,10 @@ SHAPES = [
 @pytest.mark.parametrize('shape', SHAPES)
 def test_values_and_gradients_are_those_of_lax(shape):
     x, kernel, g = arrays(*shape)
-    np.testing.assert_array_equal(ours(x, kernel), plain(x, kernel))
+    expected = plain(x, kernel)
+    np.testing.assert_allclose(
+        jax.jit(ours)(x, kernel), expected, rtol=1e-6, atol=2e-6 * np.abs(expected).max()
+    )
     for found, expected in zip(
         gradients(ours, x, kernel, g), gradients(plain, x, kernel, g), strict=True
     ):
@@ -64,16 +72,26 @@ def test_bfloat16_is_summed_in_float32():
     )
 
 
-def test_large_maps_take_the_blocks_on_a_cpu_and_lax_elsewhere():
-    def lowered(platform, side):
-        inputs = arrays(1, side, side, 16, 4)
-        gradient = jax.jit(lambda x, kernel, g: jax.vjp(ours, x, kernel)[1](g)[1])
-        return export.export(gradient, platforms=[platform])(*inputs).mlir_module()
+def lowered(platform, side):
+    x, kernel, g = arrays(1, side, side, 16, 4)
+    both = jax.jit(lambda x, kernel, g: (ours(x, kernel), jax.vjp(ours, x, kernel)[1](g)))
+    return export.export(both, platforms=[platform])(x, kernel, g).mlir_module()
 
+
+def test_a_cpu_takes_blocks_for_large_maps_and_patches_for_small_ones():
     assert 'stablehlo.while' in lowered('cpu', 32)
     assert 'stablehlo.while' not in lowered('cpu', 16)
-    assert 'stablehlo.while' not in lowered('cuda', 32)
-    assert 'stablehlo.convolution' in lowered('cuda', 32)
+    assert 'stablehlo.dot_general' not in lowered('cpu', 16)
+    assert 'stablehlo.convolution' not in lowered('cpu', 4)
+
+
+@pytest.mark.parametrize('side', [32, 16, 4])
+def test_other_platforms_have_convolutions_only(side):
+    program = lowered('cuda', side)
+    # value, value once more for the gradients, gradients with respect to map and kernel
+    assert program.count('stablehlo.convolution') in (3, 4)
+    assert 'stablehlo.while' not in program
+    assert 'stablehlo.dot_general' not in program
 
 
 def test_it_is_what_3x3_layers_of_stride_1_use():
