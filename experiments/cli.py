@@ -1,7 +1,9 @@
 """What every command line shares: one clear line for mistakes, no traceback."""
 
 import os
+import pathlib
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -68,14 +70,36 @@ def _told(error: BaseException) -> str:
 
 
 def cache_compilations() -> None:
-    """Keeps compiled programs in the user's cache folder, so that the next start is quick.
+    """Keeps compiled programs in the user's cache folder: the second start compiles nothing.
 
-    `JAX_COMPILATION_CACHE_DIR` names another folder; empty turns it off.
+    The folder is `$JAX_COMPILATION_CACHE_DIR` (empty turns the cache off), else
+    `$XDG_CACHE_HOME/dmsrl_jax/compiled`, else `~/.cache/dmsrl_jax/compiled`. A folder that cannot
+    be written is a warning: the command runs without.
     """
-    import pathlib
-
     import jax
 
-    default = pathlib.Path(os.environ.get('XDG_CACHE_HOME', '~/.cache')).expanduser()
-    folder = os.environ.get('JAX_COMPILATION_CACHE_DIR', str(default / 'dmsrl_jax' / 'xla'))
+    folder = os.environ.get('JAX_COMPILATION_CACHE_DIR')
+    if folder is None:
+        cache = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
+        folder = str(pathlib.Path(cache).expanduser() / 'dmsrl_jax' / 'compiled')
+    if folder and '://' not in folder and (reason := _unwritable(pathlib.Path(folder))):
+        print(
+            f'warning: compiled programs are not kept, {reason}; '
+            'JAX_COMPILATION_CACHE_DIR names another folder',
+            file=sys.stderr,
+        )
+        folder = ''
     jax.config.update('jax_compilation_cache_dir', folder or None)
+    if 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS' not in os.environ:
+        # By default quick compilations are not kept; a start has dozens of them.
+        jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+
+
+def _unwritable(folder: pathlib.Path) -> str:
+    """Makes the folder; says why nothing can be written there, or nothing if it can."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return ''
+    except OSError as error:
+        return str(error)

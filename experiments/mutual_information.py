@@ -198,6 +198,7 @@ def main(seeds: int, steps: int, samples: int) -> None:
         samples: see `measure`.
     """
     insert(PAGE.read_text(), '')
+    cli.cache_compilations()
     rows = []
     for row in measure(seeds, steps, samples):
         print(f'{row.case:18s} {row.bound:14s} {row.mean:9.3f}  true {row.answer:.3f}', flush=True)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dmsrl_jax.errors import InputError
+from dmsrl_jax.models.convolution import convolve3x3
 
 STATISTICS = ('shared', 'per_domain')
 
@@ -229,6 +230,7 @@ def conv(
         use_bias=use_bias,
         dtype=dtype,
         kernel_init=he_normal_fan_out,
+        conv_general_dilated=convolve3x3 if (size, strides) == (3, 1) else None,
         name=name,
     )
 

@@ -13,6 +13,8 @@ from dmsrl_jax.errors import InputError
 from dmsrl_jax.training.step import AXIS
 
 MAPPINGS = ('shard_map', 'pmap')
+# Otherwise XLA copies a dense kernel before it updates it in place.
+_ON_CPU = {'xla_cpu_copy_insertion_use_region_analysis': True}
 
 
 def devices(count: int = 0) -> list[jax.Device]:
@@ -68,7 +70,8 @@ def map_train_step(
         mapped = jax.shard_map(
             step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=(P(), P()), check_vma=False
         )
-        return jax.jit(mapped, donate_argnums=0)
+        on_cpu = chosen[0].platform == 'cpu'
+        return jax.jit(mapped, donate_argnums=0, compiler_options=_ON_CPU if on_cpu else None)
     if mapping == 'pmap':
         return _pmap(step, chosen)
     raise InputError(f'unknown mapping {mapping!r}; there are: {", ".join(MAPPINGS)}')

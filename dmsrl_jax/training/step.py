@@ -126,7 +126,9 @@ def _gradients(
         carried, stacked = jax.lax.scan(micro, carried, (jnp.arange(count), parts))
         results = jax.tree.map(lambda x: jnp.mean(x, axis=0), stacked)
     grads, metrics = results
-    return jax.lax.pmean(grads, AXIS), carried, metrics
+    # A mean over one device is a copy of all gradients on a CPU.
+    mean = jax.lax.pmean(grads, AXIS) if jax.lax.axis_size(AXIS) > 1 else grads
+    return mean, carried, metrics
 
 
 def _loss(

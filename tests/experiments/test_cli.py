@@ -1,3 +1,4 @@
+import os
 import pathlib
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import pytest
 from experiments import cli
 
 ROOT = pathlib.Path(cli.__file__).parents[1]
+PAIR = 'experiments/configs/pair.py:synthetic_faces/studio,synthetic_faces/wild'
 
 
 def command(script, *arguments):
@@ -92,20 +94,83 @@ def test_run_ends_quietly_when_the_reader_goes_away(tmp_path):
 
 @pytest.fixture
 def restored_cache_setting():
-    before = jax.config.jax_compilation_cache_dir
+    names = ('jax_compilation_cache_dir', 'jax_persistent_cache_min_compile_time_secs')
+    before = {name: jax.config.values[name] for name in names}
     yield
-    jax.config.update('jax_compilation_cache_dir', before)
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
 @pytest.mark.parametrize(
     ('named', 'expected'),
-    [(None, '{home}/dmsrl_jax/xla'), ('/some/where', '/some/where'), ('', None)],
+    [(None, '{home}/dmsrl_jax/compiled'), ('{home}/named', '{home}/named'), ('', None)],
 )
-def test_compilation_cache(tmp_path, monkeypatch, restored_cache_setting, named, expected):
+def test_compilation_cache(tmp_path, monkeypatch, restored_cache_setting, named, expected, capsys):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     monkeypatch.delenv('JAX_COMPILATION_CACHE_DIR', raising=False)
+    monkeypatch.delenv('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', raising=False)
     if named is not None:
-        monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', named)
+        monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', named.format(home=tmp_path))
     cli.cache_compilations()
     wanted = expected and expected.format(home=tmp_path)
     assert jax.config.jax_compilation_cache_dir == wanted
+    assert jax.config.jax_persistent_cache_min_compile_time_secs == 0.0
+    assert capsys.readouterr().err == ''
+
+
+def test_a_cache_folder_that_cannot_be_written_is_a_warning(
+    tmp_path, monkeypatch, restored_cache_setting, capsys
+):
+    (tmp_path / 'file').write_text('')
+    monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', str(tmp_path / 'file' / 'cache'))
+    cli.cache_compilations()
+    assert jax.config.jax_compilation_cache_dir is None
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith('warning: compiled programs are not kept, ')
+    assert str(tmp_path / 'file') in line
+    assert line.endswith('JAX_COMPILATION_CACHE_DIR names another folder')
+
+
+COUNTED = """
+import collections, sys
+import jax
+from experiments import cli, train
+seen = collections.Counter()
+jax.monitoring.register_event_listener(lambda event, **_: seen.update([event]))
+def counted(argv):
+    train.main(argv)
+    prefix = '/jax/compilation_cache/'
+    print('compiled', seen[prefix + 'compile_requests_use_cache'], seen[prefix + 'cache_hits'])
+train.define_flags()
+cli.run(counted)
+"""
+
+
+def test_the_second_start_compiles_nothing(tiny_data, tmp_path):
+    changes = {'data_dir': tiny_data, 'steps': 2, 'image_size': 16, 'model.local': False}
+    environment = {
+        **os.environ,
+        'JAX_PLATFORMS': 'cpu',
+        'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
+        'JAX_COMPILATION_CACHE_DIR': str(tmp_path / 'compiled'),
+    }
+    found = []
+    for number in range(2):
+        done = subprocess.run(
+            [
+                *(sys.executable, '-c', COUNTED, '--workdir', str(tmp_path / f'run{number}')),
+                *('--config', PAIR, '--config.method=source_only', '--config.batch_size=8'),
+                *(f'--config.{name}={value}' for name, value in changes.items()),
+            ],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env=environment,
+        )
+        assert done.returncode == 0, done.stderr
+        kept = sorted(path.name for path in (tmp_path / 'compiled').glob('*-cache'))
+        found.append((*map(int, done.stdout.split()[-2:]), kept))
+    (asked_first, hits_first, kept_first), (asked, hits, kept) = found
+    assert asked_first - hits_first == len(kept_first) > 5
+    assert asked == hits == asked_first
+    assert kept == kept_first

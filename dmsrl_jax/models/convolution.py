@@ -1,0 +1,117 @@
+"""The 3x3 convolution of the networks, with ways of its own on a CPU where XLA is slow there."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+_NUMBERS = ('NHWC', 'HWIO', 'NHWC')
+_PADDING = ((1, 1), (1, 1))
+# Maps that are left to XLA on a CPU, too: those between, and the three channels of an image.
+_SMALL_PIXELS, _LARGE_PIXELS, _LEAST_CHANNELS = 4 * 4, 32 * 32, 16
+# Of a block in the weight gradient: its patches then stay in a core's cache.
+_BLOCK_PIXELS = 512
+
+
+def convolve3x3(
+    x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, **options: Any
+) -> jax.Array:
+    """3x3 convolution of stride 1, padded by 1, in the place of `lax.conv_general_dilated`.
+
+    On a CPU, XLA takes the weight gradient for a convolution whose kernel has the size of the map:
+    on large maps, that is about five times slower than the matrix products of `_by_blocks`. On
+    maps smaller than the kernel it has no quick program at all; there, one matrix product of
+    patches stands for the convolution. Everything else, and all on other platforms, is
+    `lax.conv_general_dilated`.
+
+    Args:
+        x: [B, H, W, C].
+        kernel: [3, 3, C, features].
+        strides: (1, 1).
+        padding: ((1, 1), (1, 1)).
+        **options: what else `lax.conv_general_dilated` is called with by `flax.linen.Conv`.
+
+    Returns:
+        [B, H, W, features].
+    """
+    pixels, channels = x.shape[1] * x.shape[2], x.shape[3]
+    if channels < _LEAST_CHANNELS or _SMALL_PIXELS < pixels < _LARGE_PIXELS:
+        return lax.conv_general_dilated(x, kernel, strides, padding, **options)
+    return _convolve(x, kernel)
+
+
+def _plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return lax.conv_general_dilated(x, kernel, (1, 1), _PADDING, dimension_numbers=_NUMBERS)
+
+
+def _is_small(x: jax.Array) -> bool:
+    return x.shape[1] * x.shape[2] <= _SMALL_PIXELS
+
+
+def _value(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    if _is_small(x):
+        return lax.platform_dependent(x, kernel, cpu=_by_patches, default=_plain)
+    return _plain(x, kernel)
+
+
+def _forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _value(x, kernel), (x, kernel)
+
+
+def _backward(saved: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def of(convolve: Any) -> Any:
+        return lambda x, kernel, g: jax.vjp(convolve, x, kernel)[1](g)
+
+    def by_blocks(x: jax.Array, kernel: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
+        (towards_x,) = jax.vjp(lambda x: _plain(x, kernel), x)[1](g)
+        return towards_x, _by_blocks(x, g)
+
+    on_cpu = of(_by_patches) if _is_small(saved[0]) else by_blocks
+    return lax.platform_dependent(*saved, g, cpu=on_cpu, default=of(_plain))
+
+
+_convolve = jax.custom_vjp(_value)
+_convolve.defvjp(_forward, _backward)
+
+
+def _patches(padded: jax.Array, height: int, width: int) -> jax.Array:
+    """The nine neighbours of each pixel: [..., H + 2, W + 2, C] to [..., H, W, 9 C]."""
+    shifts = [padded[..., i : i + height, j : j + width, :] for i in range(3) for j in range(3)]
+    return jnp.concatenate(shifts, axis=-1)
+
+
+def _pad(x: jax.Array) -> jax.Array:
+    return jnp.pad(x, ((0, 0), *_PADDING, (0, 0)))
+
+
+def _by_patches(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The convolution as one matrix product."""
+    rows = _patches(_pad(x), *x.shape[1:3]).reshape(-1, 9 * x.shape[3])
+    return (rows @ kernel.reshape(rows.shape[1], -1)).reshape(*x.shape[:3], -1)
+
+
+def _by_blocks(x: jax.Array, g: jax.Array) -> jax.Array:
+    """Weight gradient [3, 3, C, O] of x [B, H, W, C] and g [B, H, W, O].
+
+        sum over blocks of rows:  transpose(g of the block) @ patches of the block
+
+    g is transposed once, before the loop: products with a transposed left side are slow.
+    """
+    batch, height, width, channels = x.shape
+    limit = max(_BLOCK_PIXELS, width)
+    rows = max(n for n in range(1, height + 1) if not height % n and n * width <= limit)
+    blocks = height // rows
+    padded = _pad(x)
+    transposed = g.reshape(batch * blocks, rows * width, -1).transpose(0, 2, 1)
+
+    def add(total: jax.Array, number: jax.Array) -> tuple[jax.Array, None]:
+        start = (number // blocks, number % blocks * rows, 0, 0)
+        (block,) = lax.dynamic_slice(padded, start, (1, rows + 2, width + 2, channels))
+        patches = _patches(block, rows, width).reshape(rows * width, 9 * channels)
+        product = jnp.matmul(transposed[number], patches, preferred_element_type=jnp.float32)
+        return total + product, None
+
+    total = jnp.zeros((g.shape[-1], 9 * channels), jnp.float32)
+    total, _ = lax.scan(add, total, jnp.arange(batch * blocks))
+    return total.reshape(-1, 3, 3, channels).transpose(1, 2, 3, 0).astype(x.dtype)

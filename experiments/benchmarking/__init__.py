@@ -1,0 +1,1 @@
+"""What `experiments/benchmark.py` is made of: both sides, the clock, the arithmetic, the report."""
