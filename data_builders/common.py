@@ -38,6 +38,14 @@ class Drops:
     def __len__(self) -> int:
         return self._counts.total()
 
+    def count(self, reason: str) -> int:
+        """How many were left out for a reason."""
+        return self._counts[reason]
+
+    def summary(self) -> str:
+        """Numbers and reasons in one line, for messages."""
+        return ', '.join(f'{n} {reason}' for reason, n in self._counts.most_common()) or 'none'
+
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """`{reason: {'count': n, 'examples': up to five names}}`, most frequent first."""
         return {
@@ -54,11 +62,13 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         manual_dir: the folder with the user's files, or None to take TFDS's own manual folder.
         drops: what was left out so far.
         total: number of images to come at most, once known (for progress bars).
+        EXTRA: features of the corpus beside the common record; training never looks at them.
     """
 
     VERSION = tfds.core.Version('1.0.0')
     RELEASE_NOTES: ClassVar = {'1.0.0': 'First release.'}
     IMAGE_SHAPE: tuple[int | None, int | None, int] = (None, None, 3)
+    EXTRA: ClassVar[dict[str, Any]] = {}
 
     def __init__(
         self,
@@ -88,6 +98,7 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
                     'label': tfds.features.ClassLabel(names=EXPRESSIONS),
                     'file': tfds.features.Text(),
                     'subject': tfds.features.Text(),
+                    **self.EXTRA,
                 }
             ),
             supervised_keys=('image', 'label'),
@@ -198,9 +209,20 @@ def png(image: Image.Image) -> bytes:
     return out.getvalue()
 
 
-def record(image: bytes, label: int, file: str, subject: str = '') -> dict[str, Any]:
-    """One example of the common form; `subject` is empty where it is not known."""
-    return {'image': image, 'label': label, 'file': file, 'subject': subject}
+def record(image: bytes, label: int, file: str, subject: str = '', **extra: Any) -> dict[str, Any]:
+    """One example of the common form, and the corpus's own values beside it.
+
+    Args:
+        image: bytes of an image file.
+        label: canonical label 0..6.
+        file: the owners' name of the image.
+        subject: the person; empty where not known.
+        **extra: values of the builder's `EXTRA` features.
+
+    Returns:
+        The example.
+    """
+    return {'image': image, 'label': label, 'file': file, 'subject': subject, **extra}
 
 
 def make(
@@ -240,5 +262,4 @@ def checked_examples(
         empty = False
         yield example
     if empty:
-        reasons = ', '.join(f'{n["count"]} {reason}' for reason, n in drops.as_dict().items())
-        raise InputError(f'no image is left in split {split!r}; left out: {reasons or "none"}')
+        raise InputError(f'no image is left in split {split!r}; left out: {drops.summary()}')

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from data_builders import counts
 from dmsrl_jax.data import corpora
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import EXPRESSIONS
@@ -67,6 +68,7 @@ def prepare(
     data_dir: str | os.PathLike[str] | None = None,
     manual_dir: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
+    strict: bool = False,
     progress: Callable[[str, int | None], Any] | None = None,
 ) -> tuple[pathlib.Path, dict[str, Any], bool]:
     """Builds a corpus beside its final place and moves it there when it is complete.
@@ -77,6 +79,7 @@ def prepare(
         data_dir: where prepared corpora lie; None for `corpora.default_data_dir()`.
         manual_dir: the folder with the user's files, for builders that need some.
         overwrite: whether to replace a corpus that is there already.
+        strict: whether a certain count that differs is an error; if not, the report says so.
         progress: called with (name, images to come or None); gives an object with `update()` and
             `close()`.
 
@@ -85,7 +88,7 @@ def prepare(
 
     Raises:
         InputError: files that are missing or wrong, a corpus with other options that is in the
-            way, no permission or no space to write.
+            way, no permission or no space to write, `strict` and an incomplete corpus.
     """
     module, (corpus, _, config) = corpora.builder_module(name), name.partition('/')
     root = pathlib.Path(data_dir).expanduser() if data_dir else corpora.default_data_dir()
@@ -97,27 +100,45 @@ def prepare(
         built = pathlib.Path(builder.data_dir)
         final = root / built.relative_to(staging)
         if (final / 'dataset_info.json').exists() and not overwrite:
-            return final, _same(final, options, source), False
+            report = _same(final, options, source)
+            _require(strict, report)
+            return final, report, False
         _check_source(name, module, source, root)
         start = time.perf_counter()
         _build(builder, progress)
         report = {
             'corpus': '/'.join(built.relative_to(staging).parts[:-1]) or corpus,
-            'options': dict(options),
+            'options': _kept(options),
             'manual_dir': source,
             'seconds': round(time.perf_counter() - start, 1),
             'splits': _count(built),
+            'split_note': getattr(builder, 'split_note', ''),
             'drops': builder.drops.as_dict() if hasattr(builder, 'drops') else {},
         }
+        measured = counts.measure(report['splits'], getattr(builder, 'found', {}))
+        expected = builder.expected() if hasattr(builder, 'expected') else ()
+        report['counts'] = counts.compare(expected, measured)
+        _require(strict, report)
         (built / corpora.REPORT).write_text(json.dumps(report, indent=2) + '\n')
         _replace(built, final, staging)
         return final, report, True
 
 
+def _kept(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as the report keeps them: a password is nobody else's business."""
+    return {name: value for name, value in options.items() if name != 'password'}
+
+
+def _require(strict: bool, report: Mapping[str, Any]) -> None:
+    if strict:
+        counts.require(report.get('corpus', 'the corpus'), report.get('counts', []))
+
+
 def _same(final: pathlib.Path, options: Mapping[str, Any], source: str | None) -> dict[str, Any]:
     """The report of a corpus that is there, if it was built in the same way."""
     report = corpora.report(final)
-    old = report.get('options', dict(options))
+    options = _kept(options)
+    old = report.get('options', options)
     differ = [f'{k}={old.get(k)!r}, now {v!r}' for k, v in options.items() if old.get(k) != v]
     if source and report.get('manual_dir', source) != source:
         differ.append(f'manual_dir={report["manual_dir"]}, now {source}')
@@ -126,7 +147,7 @@ def _same(final: pathlib.Path, options: Mapping[str, Any], source: str | None) -
             f'{final} is there already, prepared with {"; ".join(differ)}. Pass --overwrite to '
             'replace it'
         )
-    return report or {'splits': _count(final, keep=False), 'drops': {}, 'options': dict(options)}
+    return report or {'splits': _count(final, keep=False), 'drops': {}, 'options': options}
 
 
 def _check_source(name: str, module: Any, source: str | None, root: pathlib.Path) -> None:

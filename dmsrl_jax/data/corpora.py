@@ -199,7 +199,10 @@ class Corpus:
         return self._length
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """One record: `image` (encoded bytes), `label` (0..6), `file`, and `subject` if known."""
+        """One record: `image` (encoded bytes), `label` (0..6), `file`, `subject`, and what else.
+
+        The corpus's own values, such as `valence` or `votes`, are numbers, texts or arrays.
+        """
         index = int(index)
         if not -self._length <= index < self._length:
             raise IndexError(f'{self!r} has {self._length} images, asked for number {index}')
@@ -251,7 +254,9 @@ class Corpus:
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode()
-    return value.item() if isinstance(value, np.generic | np.ndarray) else value
+    if isinstance(value, np.generic | np.ndarray):
+        return value if value.ndim else value.item()
+    return value
 
 
 def _builder(folder: pathlib.Path) -> Any:
