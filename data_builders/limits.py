@@ -49,7 +49,12 @@ def check_size(where: str | os.PathLike[str], name: str, size: int, packed: int)
         InputError: more than `MAX_MEMBER` bytes, or more than `MAX_RATIO` times the packed ones.
     """
     if size > MAX_MEMBER or (size > _SMALL and size > MAX_RATIO * packed):
-        raise InputError(
-            f'{where}: {name} would unpack from {packed} to {size} bytes; this looks like a '
-            'decompression bomb and is not opened. If it is genuine, unpack it yourself'
-        )
+        raise bomb(where, name, size, packed)
+
+
+def bomb(where: str | os.PathLike[str], name: str, size: int, packed: int) -> InputError:
+    """The error that refuses a decompression bomb; see `check_size`."""
+    return InputError(
+        f'{where}: {name} would unpack from {packed} to {size} bytes; this looks like a '
+        'decompression bomb and is not opened. If it is genuine, unpack it yourself'
+    )

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Iterator
 from typing import IO, NamedTuple
 
-from data_builders.limits import MAX_RATIO, check_size, safe_name
+from data_builders.limits import MAX_RATIO, bomb, check_size, safe_name
 from dmsrl_jax.errors import InputError
 
 
@@ -69,8 +69,8 @@ class PackedTar(_Unpacked):
             for member in archive:
                 total += member.size
                 check_size(self.path, member.name, member.size, packed)
-                if total > max(MAX_RATIO * packed, 2**24):
-                    check_size(self.path, 'all of it', total, packed)
+                if total > _limit(packed):
+                    raise bomb(self.path, 'all of it', total, packed)
                 if member.isreg():
                     yield safe_name(member.name, self.path), member, archive
 
@@ -141,8 +141,7 @@ class Foreign(_Unpacked):
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
             )
-            limit = max(MAX_RATIO * _volumes(self.path), 2**24)
-            _wait(process, folder, limit, self.path)
+            _wait(process, folder, self.path)
             out.seek(0)
             text = out.read()
         if process.returncode:
@@ -169,7 +168,8 @@ class Foreign(_Unpacked):
 
         with py7zr.SevenZipFile(self.path, password=self._password or None) as archive:
             total = sum(info.uncompressed for info in archive.list())
-            check_size(self.path, 'all of it', total, _volumes(self.path))
+            if total > _limit(_volumes(self.path)):
+                raise bomb(self.path, 'all of it', total, _volumes(self.path))
             archive.extractall(folder)
 
 
@@ -216,11 +216,14 @@ def _volumes(path: pathlib.Path) -> int:
     return sum(volume.stat().st_size for volume in volumes if volume.is_file())
 
 
-def _wait(
-    process: subprocess.Popen, folder: pathlib.Path | None, limit: int, path: pathlib.Path
-) -> None:
+def _limit(packed: int) -> int:
+    """Bytes that an archive of so many bytes may unpack to."""
+    return max(MAX_RATIO * packed, 2**24)
+
+
+def _wait(process: subprocess.Popen, folder: pathlib.Path | None, path: pathlib.Path) -> None:
     """Waits for a program and ends it when the folder grows beyond the limit."""
-    pause = 0.1
+    pause, packed = 0.1, _volumes(path)
     while True:
         try:
             process.wait(pause)
@@ -228,10 +231,10 @@ def _wait(
         except subprocess.TimeoutExpired:
             start = time.perf_counter()
             used = _used(folder) if folder else 0
-            if used > limit:
+            if used > _limit(packed):
                 process.kill()
                 process.wait()
-                check_size(path, 'all of it', used, limit // MAX_RATIO - 1)
+                raise bomb(path, 'all of it', used, packed)
             pause = max(0.5, 20 * (time.perf_counter() - start))
 
 

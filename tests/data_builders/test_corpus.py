@@ -1,0 +1,115 @@
+"""What all builders of licensed corpora share, seen on RAF-DB and on all of them."""
+
+import inspect
+import pathlib
+
+import numpy as np
+import pytest
+
+from data_builders import corpus
+from dmsrl_jax.data import corpora, pipeline
+from dmsrl_jax.errors import InputError
+
+DOCS = pathlib.Path(__file__).parents[2] / 'docs' / 'corpora.md'
+LICENSED = [
+    name for name in corpora.registered() if hasattr(corpora.builder_module(name), 'PROTOCOLS')
+]
+NAMES = ['train_00001', 'train_00002', 'train_00003', 'train_00004', 'test_0001', 'test_0002']
+
+
+def faces(last=None):
+    files = {f'Image/aligned/{name}_aligned.jpg': None for name in NAMES}
+    files['Image/aligned/test_0002_aligned.jpg'] = last
+    listed = ''.join(f'{name}.jpg {1 + i % 7}\n' for i, name in enumerate(NAMES))
+    return files | {'EmoLabel/list_patition_label.txt': listed + 'train_00001.jpg 3\n'}
+
+
+@pytest.fixture(scope='module')
+def built(layouts, tmp_path_factory):
+    root = tmp_path_factory.mktemp('raf')
+    return layouts.build('raf_db', layouts.plant(root / 'raw', faces()), root / 'out')
+
+
+def test_a_name_counts_once(built):
+    assert built.drops() == {'listed again': 1}
+    assert built.labels()['train_00001.jpg'] == 0
+
+
+def test_corrupt_images(layouts, tmp_path):
+    raw = layouts.plant(tmp_path / 'raw', faces(last=b'no image'))
+    with pytest.raises(InputError, match=r'test_0002_aligned\.jpg.*on_corrupt=drop leaves it out'):
+        layouts.build('raf_db', raw, tmp_path / 'out')
+    again = layouts.build('raf_db', raw, tmp_path / 'out', on_corrupt='drop')
+    assert again.drops() == {'listed again': 1, 'corrupt image': 1}
+    with pytest.raises(InputError, match="on_corrupt='skip' must be error or drop"):
+        layouts.build('raf_db', raw, tmp_path / 'out', on_corrupt='skip')
+
+
+def test_training_reads_pictures_and_labels_alone(built):
+    out = built.folder.parents[2]
+    source = corpora.load('raf_db', 'train', data_dir=out)
+    everything = corpora.load('raf_db/aligned', 'all', data_dir=out)
+    assert len(everything) == 6
+    for in_memory in (True, False):
+        batches = pipeline.paired_batches(
+            source, everything, batch_size=4, size_s=16, seed=0, in_memory=in_memory
+        )
+        batch = next(batches)
+        assert set(batch) == {'image_s', 'label_s', 'image_t'}
+        assert batch['image_t'].shape == (4, 16, 16, 3)
+        assert sorted(batch['label_s']) == [0, 1, 2, 3]
+
+
+def test_arrays_come_back_as_arrays(built):
+    row = built.all['train_00001.jpg']
+    assert isinstance(row['distribution'], np.ndarray)
+    assert isinstance(row['gender'], int)
+
+
+def test_a_password_is_not_kept(layouts, tmp_path):
+    raw = layouts.plant(tmp_path / 'raw', faces())
+    made = layouts.build('raf_db', raw, tmp_path / 'out', password='geheim')
+    assert 'password' not in made.report['options']
+    assert not [path for path in made.folder.iterdir() if b'geheim' in path.read_bytes()]
+
+
+def test_an_archive_that_cannot_be_opened_is_told(layouts, tmp_path):
+    raw = layouts.plant(tmp_path / 'raw', faces() | {'Annotation.zip': b'cut'})
+    made = layouts.build('raf_db', raw, tmp_path / 'out')
+    found = made.report['drops']['archive that could not be opened']
+    assert (found['count'], 'Annotation.zip is damaged' in found['examples'][0]) == (1, True)
+
+
+@pytest.mark.parametrize('name', LICENSED)
+class TestEveryBuilder:
+    def test_has_its_documents(self, name):
+        module = corpora.builder_module(name)
+        folder = pathlib.Path(module.__file__).parent
+        readme = (folder / 'README.md').read_text()
+        for heading in ('## Files', '## How to obtain', '## Command', '## What comes out'):
+            assert heading in readme
+        for text in (*module.PROTOCOLS, 'icence'):
+            assert text in readme
+        assert f'--corpus {name}' in readme
+        assert '@' in (folder / 'CITATIONS.bib').read_text()
+        assert 'content.data-type.image' in (folder / 'TAGS.txt').read_text()
+
+    def test_stands_in_the_table(self, name):
+        text = DOCS.read_text()
+        assert f'\n| `{name}` | ' in text
+        assert f'--corpus {name}/' in text
+        for protocol in corpora.builder_module(name).PROTOCOLS:
+            assert f'`{protocol}`' in text
+
+    def test_counts_belong_to_its_protocols(self, name):
+        module = corpora.builder_module(name)
+        assert set(module.Builder.COUNTS) <= set(module.PROTOCOLS)
+        for counts in module.Builder.COUNTS.values():
+            assert len({count.what for count in counts}) == len(counts)
+
+    def test_takes_the_usual_options(self, name):
+        module = corpora.builder_module(name)
+        assert corpus.OPTIONS.keys() <= module.options().keys()
+        assert list(inspect.signature(module.make_builder).parameters)[:2] == [
+            'config_name', 'data_dir',
+        ]  # fmt: skip
