@@ -20,6 +20,10 @@ _SPLITS = ('train', 'validation', 'test')
 MISSING = 'listed, but there is no such file'
 
 
+class LeftOut(Exception):
+    """Raised while an item is read: it is left out, and counted under the message as reason."""
+
+
 class Item(NamedTuple):
     """One image before it is read.
 
@@ -125,7 +129,7 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
             return found
         raise InputError(
             f'{self.name} needs {self.MANUAL_DOWNLOAD_INSTRUCTIONS}; found no file like '
-            f'{pattern!r}; {tree.describe()}'
+            f'{trees.readable(pattern)}; {tree.describe()}'
         )
 
     def keep(self, code: int, order: str, name: str, where: str = '') -> int | None:
@@ -207,6 +211,8 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
         for item in items:
             try:
                 yield item.file, self.example(tree, item)
+            except LeftOut as reason:
+                self.drops.add(str(reason), item.file)
             except InputError as error:
                 if self.options.get('on_corrupt') != 'drop':
                     hint = ' (--set on_corrupt=drop leaves it out)'
@@ -225,6 +231,7 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
 
         Raises:
             InputError: the image is corrupt, or its box lies outside of it.
+            LeftOut: the builder does not want it.
         """
         data = self.picture(tree, item)
         if item.box is not None:

@@ -70,6 +70,10 @@ class Tree:
             shutil.copyfileobj(source, target)
         return path
 
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a file of that name."""
+        return name in self._places
+
     def files(self) -> list[str]:
         """All names, sorted."""
         return sorted(self._places)
@@ -165,6 +169,12 @@ class Tree:
     def describe(self) -> str:
         """What lies in the folder and which archives could not be opened, for messages."""
         return '; '.join([common.describe(self.root), *self.unopened])
+
+
+def readable(pattern: str) -> str:
+    """A pattern of `Tree.find` for people: groups become `<name>`, and escapes go."""
+    simple = re.sub(r'\(\?:([^()]*)\)', r'\1', pattern)
+    return re.sub(r'\(\?P<(\w+)>[^()]*\)', r'<\1>', simple).replace('\\', '')
 
 
 def _junk(name: str) -> bool:

@@ -234,7 +234,7 @@ def _wait(process: subprocess.Popen, folder: pathlib.Path | None, path: pathlib.
             if used > _limit(packed):
                 process.kill()
                 process.wait()
-                raise bomb(path, 'all of it', used, packed)
+                raise bomb(path, 'all of it', used, packed) from None
             pause = max(0.5, 20 * (time.perf_counter() - start))
 
 

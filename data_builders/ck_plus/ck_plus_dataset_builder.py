@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_builders import corpus, counts, faces, splits, trees
-from dmsrl_jax import expressions
+from data_builders import corpus, counts, faces, sequences, splits, trees
 from dmsrl_jax.errors import InputError
 
 NEEDS = (
@@ -22,7 +21,6 @@ PROTOCOLS = {
     'peak1_neutral': 'last frame, and the first one as neutral: 309 x 2 = 618 images',
 }
 _PEAKS = {'peak3_neutral': 3, 'peak3': 3, 'peak1': 1, 'peak1_neutral': 1}
-_NEUTRAL = expressions.parse('neutral')
 _SEQUENCE = r'(?P<subject>S\d{3})/(?P<number>\d{3})/'
 _FRAME = r'S\d{3}_\d{3}_(?P<frame>\d{8})'
 # Sequences of surprise, fear, disgust, happiness, sadness and anger.
@@ -74,13 +72,13 @@ class Builder(corpus.Builder):
         """Frames of the sequences that have a label file, in the order of their names."""
         self.need(tree, rf'{_SEQUENCE}{_FRAME}\.png')
         self.need(tree, rf'{_SEQUENCE}{_FRAME}_emotion\.txt')
-        sequences = by_sequence(tree, rf'{_SEQUENCE}{_FRAME}\.png')
+        filmed = by_sequence(tree, rf'{_SEQUENCE}{_FRAME}\.png')
         labels = by_sequence(tree, rf'{_SEQUENCE}{_FRAME}_emotion\.txt')
         units = by_sequence(tree, rf'{_SEQUENCE}{_FRAME}_facs\.txt')
         landmarks = by_sequence(tree, rf'{_SEQUENCE}{_FRAME}_landmarks\.txt')
-        self.found['sequences'] = len(sequences)
-        self.found['subjects'] = len({subject for subject, _ in sequences})
-        for key, frames in sequences.items():
+        self.found['sequences'] = len(filmed)
+        self.found['subjects'] = len({subject for subject, _ in filmed})
+        for key, frames in filmed.items():
             name = '/'.join(key)
             if key not in labels:
                 self.drops.add('sequence without an emotion', name)
@@ -106,16 +104,15 @@ class Builder(corpus.Builder):
 
     def _chosen(
         self, frames: dict[int, str], peak: int, label: int, name: str
-    ) -> Iterator[tuple[int, int]]:
+    ) -> list[tuple[int, int]]:
         """Frame and label of the peak, which is named by the label's file, and of the beginning."""
-        count, neutral = _PEAKS[self.protocol], self.protocol.endswith('neutral')
+        neutral = self.protocol.endswith('neutral')
         upto = [frame for frame in sorted(frames) if frame <= peak]
-        if peak not in frames or len(upto) < count + neutral:
-            self.drops.add('sequence whose last frames are missing', name)
-            return
-        if neutral:
-            yield upto[0], int(_NEUTRAL or 0)
-        yield from ((frame, label) for frame in upto[-count:])
+        chosen = sequences.to_peak(upto, label, peaks=_PEAKS[self.protocol], neutral=neutral)
+        if peak not in frames or not chosen:
+            self.drops.add(sequences.TOO_SHORT, name)
+            return []
+        return chosen
 
 
 def by_sequence(tree: trees.Tree, pattern: str) -> dict[tuple[str, str], dict[int, str]]:
@@ -128,11 +125,11 @@ def by_sequence(tree: trees.Tree, pattern: str) -> dict[tuple[str, str], dict[in
     Returns:
         (subject, number of the sequence) to number of the frame to name of the file.
     """
-    sequences: dict[tuple[str, str], dict[int, str]] = {}
+    found_in: dict[tuple[str, str], dict[int, str]] = {}
     for found in tree.find(pattern).values():
         key = (found.groups['subject'].upper(), found.groups['number'])
-        sequences.setdefault(key, {})[int(found.groups['frame'])] = found.path
-    return sequences
+        found_in.setdefault(key, {})[int(found.groups['frame'])] = found.path
+    return found_in
 
 
 def numbers(tree: trees.Tree, path: str, columns: int) -> list[tuple[float, ...]]:

@@ -166,16 +166,19 @@ def load(name: str, split: str, *, data_dir: str | os.PathLike[str] | None = Non
     Args:
         name: `<corpus>` or `<corpus>/<config>`, see `find`.
         split: `train`, `test`, ..., `all` for all of them, sums such as `train+test`, slices such
-            as `train[:90%]`.
+            as `train[:90%]`. `test` is `validation` where the owners keep the test labels to
+            themselves and there is no `test`.
         data_dir: where prepared corpora lie; None for `default_data_dir()`.
 
     Returns:
-        The corpus.
+        The corpus; its `split` says what was taken.
 
     Raises:
         InputError: it is not prepared, damaged, has no such split, or the split is empty.
     """
     full, folder = find(name, data_dir)
+    if split == 'test' and 'validation' in (splits := _builder(folder).info.splits):
+        split = 'test' if 'test' in splits else 'validation'
     return Corpus(full, split, folder)
 
 

@@ -68,6 +68,21 @@ def pack(path: pathlib.Path, files: dict[str, bytes | str]) -> pathlib.Path:
     return path
 
 
+def film(pictures, rate: int = 25) -> bytes:
+    """An AVI clip (motion JPEG) of arrays uint8 [height, width, 3], even sides."""
+    av = pytest.importorskip('av')
+    out = io.BytesIO()
+    with av.open(out, 'w', format='avi') as container:
+        stream = container.add_stream('mjpeg', rate=rate)
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = 'yuvj444p'
+        for picture in pictures:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format='rgb24')
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return out.getvalue()
+
+
 class Built(NamedTuple):
     """A prepared corpus: its report, and its records by split and owners' name."""
 
@@ -116,5 +131,7 @@ def pixels(record: dict) -> np.ndarray:
 
 @pytest.fixture(scope='session')
 def layouts():
-    """`draw` a face, `plant` files, `pack` an archive, `build` a corpus, `pixels` of a record."""
-    return types.SimpleNamespace(draw=draw, plant=plant, pack=pack, build=build, pixels=pixels)
+    """`draw`, `film`, `plant`, `pack`, `build` and `pixels` of above."""
+    return types.SimpleNamespace(
+        draw=draw, film=film, plant=plant, pack=pack, build=build, pixels=pixels
+    )

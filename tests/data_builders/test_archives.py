@@ -304,9 +304,8 @@ class TestForeign:
 
 def stand_in(tmp_path, monkeypatch, listing=None, status=0, work='') -> pathlib.Path:
     """Puts a script called 7z on the path that knows one archive; gives the archive."""
-    listing = listing or (
-        'Path = a\\nFolder = +\\nPath = a/one.txt\\nFolder = -\\nSymbolic Link = \\nPath = two.txt\\n'
-    )
+    lines = ['Path = a', 'Folder = +', 'Path = a/one.txt', 'Folder = -', 'Symbolic Link = ']
+    listing = listing or '\\n'.join([*lines, 'Path = two.txt', ''])
     script = tmp_path / 'bin' / '7z'
     script.parent.mkdir()
     script.write_text(f"""#!/bin/sh

@@ -89,7 +89,7 @@ class TestPeak3Neutral:
         assert built.report['drops'] == {
             'sequence without an emotion': {'count': 1, 'examples': ['S011/001']},
             'label contempt': {'count': 1, 'examples': ['S055/003']},
-            'sequence whose last frames are missing': {'count': 1, 'examples': ['S503/001']},
+            'sequence with too few frames': {'count': 1, 'examples': ['S503/001']},
         }
 
     def test_split_is_by_person_and_ours(self, built):
@@ -147,7 +147,7 @@ def test_archives_give_the_same(layouts, built, tmp_path):
 class TestMistakes:
     def test_images_alone_are_not_enough(self, layouts, tmp_path):
         raw = layouts.plant(tmp_path / 'raw', images())
-        with pytest.raises(InputError, match=r'found no file like .*_emotion'):
+        with pytest.raises(InputError, match=r'found no file like <subject>/<number>/.*_emotion'):
             layouts.build('ck_plus', raw, tmp_path / 'out')
 
     @pytest.mark.parametrize(

@@ -77,7 +77,8 @@ class TestFiles:
 class TestFind:
     def test_by_the_end_of_the_name_whatever_the_case(self, grow):
         tree = grow({
-            'w/w/data/S1/a.PNG': 'x', 'w/w/data/S2/b.png': 'x', 'w/other/S3/c.png': 'x', 'xdata/S4/d.png': '',
+            'w/w/data/S1/a.PNG': 'x', 'w/w/data/S2/b.png': 'x', 'w/other/S3/c.png': 'x',
+            'xdata/S4/d.png': 'x',
         })  # fmt: skip
         found = tree.find(r'data/(?P<subject>S\d)/\w+\.png')
         assert list(found) == ['data/S1/a.PNG', 'data/S2/b.png']
@@ -100,6 +101,18 @@ class TestFind:
         tree = grow({'a/Test_1.JPG': 'x', 'b/test_2.jpg': 'x'})
         index = tree.index(r'(?P<id>test_\d)\.jpg')
         assert index == {'test_1': 'a/Test_1.JPG', 'test_2': 'b/test_2.jpg'}
+
+
+@pytest.mark.parametrize(
+    ('pattern', 'text'),
+    [
+        (r'(?P<subject>S\d{3})/(?P<n>\d)\.png', '<subject>/<n>.png'),
+        (r'(?P<id>(?:train|test)_\d+)_aligned\.jpg', '<id>_aligned.jpg'),
+        (r'VL/Strong\.txt', 'VL/Strong.txt'),
+    ],
+)
+def test_readable(pattern, text):
+    assert trees.readable(pattern) == text
 
 
 class TestReading:
