@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from dmsrl_jax.data import corpora
+from data_builders import aligning
+from dmsrl_jax.data import corpora, faces
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import EXPRESSIONS
 
@@ -68,6 +69,8 @@ def prepare(
     manual_dir: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     progress: Callable[[str, int | None], Any] | None = None,
+    align: faces.Settings | None = None,
+    workers: int = 0,
 ) -> tuple[pathlib.Path, dict[str, Any], bool]:
     """Builds a corpus beside its final place and moves it there when it is complete.
 
@@ -79,6 +82,8 @@ def prepare(
         overwrite: whether to replace a corpus that is there already.
         progress: called with (name, images to come or None); gives an object with `update()` and
             `close()`.
+        align: how to cut the faces out of the images; None leaves the images as they are.
+        workers: processes that read and cut; 0 for none beside this one. The result is the same.
 
     Returns:
         Folder, report, and whether it was built now (False: it was there with these options).
@@ -90,6 +95,7 @@ def prepare(
     module, (corpus, _, config) = corpora.builder_module(name), name.partition('/')
     root = pathlib.Path(data_dir).expanduser() if data_dir else corpora.default_data_dir()
     source = str(pathlib.Path(manual_dir).expanduser().resolve()) if manual_dir else None
+    chosen = {**options, **({'align': aligning.as_text(align)} if align else {})}
     with _write_errors(root), _staging(root, name.replace('/', '_')) as staging:
         builder = module.make_builder(
             config or None, data_dir=str(staging), manual_dir=source, **options
@@ -97,18 +103,22 @@ def prepare(
         built = pathlib.Path(builder.data_dir)
         final = root / built.relative_to(staging)
         if (final / 'dataset_info.json').exists() and not overwrite:
-            return final, _same(final, options, source), False
+            return final, _same(final, chosen, source), False
         _check_source(name, module, source, root)
         start = time.perf_counter()
-        _build(builder, progress)
+        aligner = align and aligning.Aligner(align, cache=root / aligning.CACHE, workers=workers)
+        _build(builder, progress, aligner, workers)
         report = {
             'corpus': '/'.join(built.relative_to(staging).parts[:-1]) or corpus,
-            'options': dict(options),
+            'options': chosen,
             'manual_dir': source,
             'seconds': round(time.perf_counter() - start, 1),
             'splits': _count(built),
             'drops': builder.drops.as_dict() if hasattr(builder, 'drops') else {},
         }
+        if aligner:
+            report['faces'] = aligner.report()
+            (built / aligning.WITHOUT).write_text('\n'.join([*aligner.without, '']))
         (built / corpora.REPORT).write_text(json.dumps(report, indent=2) + '\n')
         _replace(built, final, staging)
         return final, report, True
@@ -117,7 +127,8 @@ def prepare(
 def _same(final: pathlib.Path, options: Mapping[str, Any], source: str | None) -> dict[str, Any]:
     """The report of a corpus that is there, if it was built in the same way."""
     report = corpora.report(final)
-    old = report.get('options', dict(options))
+    options = {'align': None, **options}
+    old = {'align': None, **report.get('options', options)}
     differ = [f'{k}={old.get(k)!r}, now {v!r}' for k, v in options.items() if old.get(k) != v]
     if source and report.get('manual_dir', source) != source:
         differ.append(f'manual_dir={report["manual_dir"]}, now {source}')
@@ -134,11 +145,19 @@ def _check_source(name: str, module: Any, source: str | None, root: pathlib.Path
         raise InputError(corpora.missing_message(name, root))
 
 
-def _build(builder: Any, progress: Callable[[str, int | None], Any] | None) -> None:
+def _build(
+    builder: Any,
+    progress: Callable[[str, int | None], Any] | None,
+    aligner: aligning.Aligner | None,
+    workers: int,
+) -> None:
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()  # it draws several; ours is one
-    split_generators = builder._split_generators
+    if aligner:
+        split_generators = aligner.attach(builder)
+    else:
+        split_generators, builder.workers = builder._split_generators, workers
     with contextlib.ExitStack() as stack:
 
         def watched(dl_manager: Any) -> dict[str, Any]:

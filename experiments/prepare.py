@@ -3,16 +3,19 @@
 python experiments/prepare.py --list                         # the corpora that can be prepared
 python experiments/prepare.py --corpus image_list --help_corpus
 python experiments/prepare.py --corpus fer2013 --manual_dir downloads/fer2013
+python experiments/prepare.py --corpus image_list/mine --manual_dir photos --align --workers 4
 python experiments/prepare.py --corpus synthetic_faces/wild --set train=500 --set test=100
 """
 
+import dataclasses
+import functools
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 from absl import flags, logging
 
-from dmsrl_jax.data import corpora
+from dmsrl_jax.data import corpora, faces
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import EXPRESSIONS
 from experiments import cli
@@ -27,8 +30,44 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
          '~/.cache/dmsrl_jax/corpora).', flag_values=values)  # fmt: skip
     flags.DEFINE_multi_string('set', [], 'Option of the builder: key=value.', flag_values=values)
     switch('overwrite', False, 'Replace the corpus if it is there.', flag_values=values)
+    flags.DEFINE_integer('workers', 0, 'Processes that read, draw and cut; 0: none beside this '
+                         'one.', lower_bound=0, flag_values=values)  # fmt: skip
+    _define_align_flags(values)
     switch('list', False, 'List the corpora and stop.', flag_values=values)
     switch('help_corpus', False, "Print the corpus's README and options.", flag_values=values)
+
+
+def _define_align_flags(values: flags.FlagValues) -> None:
+    choice = functools.partial(flags.DEFINE_enum, flag_values=values)
+    flags.DEFINE_bool('align', False, 'Find the face in each image, bring its eyes, nose and mouth '
+                      'to fixed places and keep that (docs/alignment.md).',
+                      flag_values=values)  # fmt: skip
+    flags.DEFINE_integer('align_size', 112, 'Side of the cut faces in pixels.', flag_values=values)
+    flags.DEFINE_string('align_detector', 'yunet', 'yunet, mtcnn, or yunet:FILE with an ONNX file '
+                        'of your own.', flag_values=values)  # fmt: skip
+    choice('align_no_face', 'centre', ['centre', 'drop'], 'An image without a face: keep its '
+           'centre, or leave it out.')  # fmt: skip
+    choice('align_several', 'largest', ['largest', 'central'], 'Which of several faces counts.')
+    choice('align_encoding', 'png', ['png', 'jpeg'], 'How faces are stored: exactly, or in a third '
+           'of the space.')  # fmt: skip
+
+
+def align_settings(flag: dict[str, Any]) -> faces.Settings | None:
+    """The settings of `--align`, or None without it.
+
+    Raises:
+        InputError: settings without `--align`, or one out of range.
+    """
+    given = {
+        field.name: flag[f'align_{field.name}'] for field in dataclasses.fields(faces.Settings)
+    }
+    if flag['align']:
+        return faces.Settings(**given)
+    default = faces.Settings()
+    for name, value in given.items():
+        if value != getattr(default, name):
+            raise InputError(f'--align_{name} does nothing without --align')
+    return None
 
 
 def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
@@ -47,6 +86,7 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
         return
     from data_builders import preparing
 
+    align = align_settings(flag)
     options = preparing.typed_options(flag['corpus'], parse_settings(flag['set']))
     folder, report, new = preparing.prepare(
         flag['corpus'],
@@ -55,6 +95,8 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
         manual_dir=flag['manual_dir'],
         overwrite=flag['overwrite'],
         progress=preparing.Progress,
+        align=align,
+        workers=flag['workers'],
     )
     if not new:
         print('already prepared with these options')
@@ -94,6 +136,10 @@ def summary(folder: pathlib.Path, report: dict[str, Any]) -> str:
         examples = ', '.join(found['examples'])
         more = ', ...' if found['count'] > len(found['examples']) else ''
         lines.append(f'  {found["count"]:6d}  {reason}: {examples}{more}')
+    if 'faces' in report:
+        from data_builders import aligning
+
+        lines += aligning.describe(report['faces'])
     seconds = f', built in {report["seconds"]} s' if 'seconds' in report else ''
     lines.append(f'lies in {folder}{seconds}')
     return '\n'.join(lines)

@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 
 from data_builders import common, label_codes
 from data_builders.image_list import lists
+from dmsrl_jax.data import parallel
 from dmsrl_jax.errors import InputError
 
 NEEDS = 'images and a list of them (CSV with a header, or lines `path label`)'
@@ -114,15 +115,23 @@ class Builder(common.CorpusBuilder):
         }
 
     def _generate_examples(self, items: list[Item]) -> Iterator[tuple[str, dict[str, Any]]]:
-        for item in items:
-            try:
-                image = common.stored_bytes(item.path.read_bytes(), str(item.path))
-            except InputError as error:
-                if self.options.get('on_corrupt') == 'drop':
-                    self.drops.add('corrupt image', item.name)
-                    continue
-                raise InputError(f'{error} (--set on_corrupt=drop leaves it out)') from error
-            yield item.name, common.record(image, item.label, item.name, item.subject)
+        made = parallel.ordered(_example, items, workers=self.workers)
+        for item, example in zip(items, made, strict=True):
+            if not isinstance(example, InputError):
+                yield item.name, example
+            elif self.options.get('on_corrupt') == 'drop':
+                self.drops.add('corrupt image', item.name)
+            else:
+                raise InputError(f'{example} (--set on_corrupt=drop leaves it out)') from example
+
+
+def _example(item: Item) -> dict[str, Any] | InputError:
+    """One record, or what is wrong with its image."""
+    try:
+        image = common.stored_bytes(item.path.read_bytes(), str(item.path))
+    except InputError as error:
+        return error
+    return common.record(image, item.label, item.name, item.subject)
 
 
 def keep_known(entries: list[lists.Entry], drops: common.Drops) -> list[lists.Entry]:

@@ -1,6 +1,7 @@
 """TFDS builder of the drawn faces; the configs are the domains."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ import tensorflow_datasets as tfds
 
 from data_builders.synthetic_faces.render import SMALLEST, render_encoded
 from data_builders.synthetic_faces.scenes import DOMAINS, check
+from dmsrl_jax.data import parallel
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import EXPRESSIONS, NUM_CLASSES
 
@@ -108,6 +110,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version('1.0.0')
     RELEASE_NOTES: ClassVar = {'1.0.0': 'First release.'}
+    workers = 0
     BUILDER_CONFIGS: ClassVar = [
         FacesConfig(name=name, description=f'{name} images') for name in DOMAINS
     ]
@@ -142,8 +145,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return {split: self._generate_examples(split) for split in SPLITS}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        for index in range(getattr(self.builder_config, split)):
-            yield index, example(self.builder_config, split, index)
+        draw = functools.partial(example, self.builder_config, split)
+        numbers = range(getattr(self.builder_config, split))
+        yield from enumerate(parallel.ordered(draw, numbers, workers=self.workers))
 
 
 def make_builder(
