@@ -54,7 +54,7 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         manual_dir: the folder with the user's files, or None to take TFDS's own manual folder.
         drops: what was left out so far.
         total: number of images to come at most, once known (for progress bars).
-        workers: processes that `examples` may use; 0 for none beside this one.
+        workers, beam: where examples are made, see `distributing.examples`.
         whole_pictures: whether faces are cut out afterwards: examples then hold the owners' whole
             picture and, where they ship them, `box` and `landmarks` (see `aligning.Aligner`).
     """
@@ -76,7 +76,7 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         self.manual_dir = manual_dir
         self.drops = Drops()
         self.total: int | None = None
-        self.workers = 0
+        self.workers, self.beam = 0, False
         self.whole_pictures = False
 
     def _create_builder_config(self, builder_config: Any, version: Any) -> Any:

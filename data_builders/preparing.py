@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from data_builders import aligning
+from data_builders import aligning, distributing
 from dmsrl_jax.data import corpora, faces
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import EXPRESSIONS
@@ -71,6 +71,7 @@ def prepare(
     progress: Callable[[str, int | None], Any] | None = None,
     align: faces.Settings | None = None,
     workers: int = 0,
+    beam: str = '',
 ) -> tuple[pathlib.Path, dict[str, Any], bool]:
     """Builds a corpus beside its final place and moves it there when it is complete.
 
@@ -84,6 +85,7 @@ def prepare(
             `close()`.
         align: how to cut the faces out of the images; None leaves the images as they are.
         workers: processes that read and cut; 0 for none beside this one. The result is the same.
+        beam: pipeline options of Apache Beam, see `distributing.beam_config`; empty: without it.
 
     Returns:
         Folder, report, and whether it was built now (False: it was there with these options).
@@ -107,7 +109,10 @@ def prepare(
         _check_source(name, module, source, root)
         start = time.perf_counter()
         aligner = align and aligning.Aligner(align, cache=root / aligning.CACHE, workers=workers)
-        _build(builder, progress, aligner, workers)
+        if beam:
+            _build_with_beam(builder, beam, aligner)
+        else:
+            _build(builder, progress, aligner, workers)
         report = {
             'corpus': '/'.join(built.relative_to(staging).parts[:-1]) or corpus,
             'options': chosen,
@@ -171,6 +176,18 @@ def _build(
         builder._split_generators = watched
         with contextlib.redirect_stdout(io.StringIO()):  # two banners about downloads
             builder.download_and_prepare()
+
+
+def _build_with_beam(builder: Any, beam: str, aligner: aligning.Aligner | None) -> None:
+    if aligner:
+        raise InputError('--align and --beam_pipeline_options do not go together; use --workers')
+    if not hasattr(builder, 'beam'):
+        raise InputError(f'{builder.name} cannot be built by Apache Beam; use --workers')
+    if getattr(builder, 'options', {}).get('on_corrupt') == 'drop':
+        raise InputError('on_corrupt=drop counts what it leaves out, which Apache Beam cannot')
+    builder.beam, config = True, distributing.beam_config(beam)
+    with contextlib.redirect_stdout(io.StringIO()):  # two banners about downloads
+        builder.download_and_prepare(download_config=config)
 
 
 def _counted(examples: Iterator[Any], bar: Any) -> Iterator[Any]:

@@ -32,6 +32,9 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     switch('overwrite', False, 'Replace the corpus if it is there.', flag_values=values)
     flags.DEFINE_integer('workers', 0, 'Processes that read, draw and cut; 0: none beside this '
                          'one.', lower_bound=0, flag_values=values)  # fmt: skip
+    text('beam_pipeline_options', '', 'Build through Apache Beam with these options, such as '
+         'runner=DirectRunner,direct_num_workers=4,direct_running_mode=multi_processing.',
+         flag_values=values)  # fmt: skip
     _define_align_flags(values)
     switch('list', False, 'List the corpora and stop.', flag_values=values)
     switch('help_corpus', False, "Print the corpus's README and options.", flag_values=values)
@@ -97,6 +100,7 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
         progress=preparing.Progress,
         align=align,
         workers=flag['workers'],
+        beam=flag['beam_pipeline_options'],
     )
     if not new:
         print('already prepared with these options')
