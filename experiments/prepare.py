@@ -3,19 +3,24 @@
 python experiments/prepare.py --list                         # the corpora that can be prepared
 python experiments/prepare.py --corpus image_list --help_corpus
 python experiments/prepare.py --corpus fer2013 --manual_dir downloads/fer2013
+python experiments/prepare.py --corpus image_list/mine --manual_dir photos --align --workers 4
 python experiments/prepare.py --corpus synthetic_faces/wild --set train=500 --set test=100
 """
 
+import dataclasses
+import functools
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 from absl import flags, logging
 
-from dmsrl_jax.data import corpora
+from dmsrl_jax.data import corpora, faces
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import EXPRESSIONS
 from experiments import cli
+
+_LISTED = 4
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -27,8 +32,49 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
          '~/.cache/dmsrl_jax/corpora).', flag_values=values)  # fmt: skip
     flags.DEFINE_multi_string('set', [], 'Option of the builder: key=value.', flag_values=values)
     switch('overwrite', False, 'Replace the corpus if it is there.', flag_values=values)
+    switch('strict', False, 'End with an error if the corpus is not complete (a count that is '
+           'certain differs).', flag_values=values)  # fmt: skip
+    flags.DEFINE_integer('workers', 0, 'Processes that read, draw and cut; 0: none beside this '
+                         'one.', lower_bound=0, flag_values=values)  # fmt: skip
+    text('beam_pipeline_options', '', 'Build through Apache Beam with these options, such as '
+         'runner=DirectRunner,direct_num_workers=4,direct_running_mode=multi_processing.',
+         flag_values=values)  # fmt: skip
+    _define_align_flags(values)
     switch('list', False, 'List the corpora and stop.', flag_values=values)
     switch('help_corpus', False, "Print the corpus's README and options.", flag_values=values)
+
+
+def _define_align_flags(values: flags.FlagValues) -> None:
+    choice = functools.partial(flags.DEFINE_enum, flag_values=values)
+    flags.DEFINE_bool('align', False, 'Find the face in each image, bring its eyes, nose and mouth '
+                      'to fixed places and keep that (docs/alignment.md).',
+                      flag_values=values)  # fmt: skip
+    flags.DEFINE_integer('align_size', 112, 'Side of the cut faces in pixels.', flag_values=values)
+    flags.DEFINE_string('align_detector', 'yunet', 'yunet, mtcnn, or yunet:FILE with an ONNX file '
+                        'of your own.', flag_values=values)  # fmt: skip
+    choice('align_no_face', 'centre', ['centre', 'drop'], 'An image without a face: keep its '
+           'centre, or leave it out.')  # fmt: skip
+    choice('align_several', 'largest', ['largest', 'central'], 'Which of several faces counts.')
+    choice('align_encoding', 'png', ['png', 'jpeg'], 'How faces are stored: exactly, or in a third '
+           'of the space.')  # fmt: skip
+
+
+def align_settings(flag: dict[str, Any]) -> faces.Settings | None:
+    """The settings of `--align`, or None without it.
+
+    Raises:
+        InputError: settings without `--align`, or one out of range.
+    """
+    given = {
+        field.name: flag[f'align_{field.name}'] for field in dataclasses.fields(faces.Settings)
+    }
+    if flag['align']:
+        return faces.Settings(**given)
+    default = faces.Settings()
+    for name, value in given.items():
+        if value != getattr(default, name):
+            raise InputError(f'--align_{name} does nothing without --align')
+    return None
 
 
 def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
@@ -47,6 +93,7 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
         return
     from data_builders import preparing
 
+    align = align_settings(flag)
     options = preparing.typed_options(flag['corpus'], parse_settings(flag['set']))
     folder, report, new = preparing.prepare(
         flag['corpus'],
@@ -54,7 +101,11 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
         data_dir=flag['data_dir'],
         manual_dir=flag['manual_dir'],
         overwrite=flag['overwrite'],
+        strict=flag['strict'],
         progress=preparing.Progress,
+        align=align,
+        workers=flag['workers'],
+        beam=flag['beam_pipeline_options'],
     )
     if not new:
         print('already prepared with these options')
@@ -80,7 +131,9 @@ def parse_settings(texts: Sequence[str]) -> dict[str, str]:
 
 
 def summary(folder: pathlib.Path, report: dict[str, Any]) -> str:
-    """The report as a table: images per class and split, drops, where it lies."""
+    """The report as a table: images per class and split, drops, counts, where it lies."""
+    from data_builders import counts
+
     splits = report['splits']
     widths = [max(10, *map(len, splits)), *(max(7, len(word)) for word in EXPRESSIONS), 7]
     lines = [_row(['split', *EXPRESSIONS, 'images'], widths)]
@@ -94,6 +147,13 @@ def summary(folder: pathlib.Path, report: dict[str, Any]) -> str:
         examples = ', '.join(found['examples'])
         more = ', ...' if found['count'] > len(found['examples']) else ''
         lines.append(f'  {found["count"]:6d}  {reason}: {examples}{more}')
+    lines += counts.describe(report.get('counts', []))
+    if report.get('split_note'):
+        lines.append(f'split: {report["split_note"]}')
+    if 'faces' in report:
+        from data_builders import aligning
+
+        lines += aligning.describe(report['faces'])
     seconds = f', built in {report["seconds"]} s' if 'seconds' in report else ''
     lines.append(f'lies in {folder}{seconds}')
     return '\n'.join(lines)
@@ -126,7 +186,7 @@ def next_command(name: str, data_dir: str | None) -> str:
 def listing(data_dir: str | None) -> str:
     """All corpora with a builder, and those that are prepared with their numbers of images."""
     lines = ['can be prepared (--corpus NAME, details: --help_corpus):']
-    lines += [f'  {name}' for name in corpora.registered()]
+    lines += [f'  {_with_protocols(name)}' for name in corpora.registered()]
     lines.append(f'prepared in {data_dir or corpora.default_data_dir()}:')
     for name, folder in corpora.prepared(data_dir).items():
         splits = corpora.report(folder).get('splits', {})
@@ -135,16 +195,28 @@ def listing(data_dir: str | None) -> str:
     return '\n'.join(lines)
 
 
+def _with_protocols(name: str) -> str:
+    protocols = getattr(corpora.builder_module(name), 'PROTOCOLS', {})
+    more = f', ... ({len(protocols)} in all)' if len(protocols) > _LISTED else ''
+    names = ', '.join(list(protocols)[:_LISTED])
+    return f'{name}: {names}{more}' if protocols else name
+
+
 def help_text(name: str) -> str:
-    """A builder's README and options."""
+    """A builder's README, protocols and options."""
     from data_builders import preparing
 
     module = corpora.builder_module(name)
     readme = pathlib.Path(module.__file__ or '').with_name('README.md')
     command = f'python experiments/prepare.py --corpus {name}'
+    protocols = getattr(module, 'PROTOCOLS', {})
+    command += '[/PROTOCOL]' if protocols and '/' not in name else ''
     command += ' --manual_dir DIR' if getattr(module, 'NEEDS', '') else ''
-    options = preparing.describe_options(module.options())
-    return f'{readme.read_text()}\nCommand: {command} [--set option=value ...]\n{options}'
+    lines = ['', f'Command: {command} [--set option=value ...]']
+    lines += ['Its protocols, the first one if none is named:'] if protocols else []
+    lines += [f'  {key}: {text}' for key, text in protocols.items()]
+    lines.append(preparing.describe_options(module.options()))
+    return readme.read_text() + '\n'.join(lines)
 
 
 if __name__ == '__main__':
