@@ -22,6 +22,10 @@ _KEPT = ('JPEG', 'MPO', 'PNG')
 _PNG_MODES = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16')
 
 
+class LeftOut(Exception):
+    """Raised while an item is read: it is left out, and counted under the message as reason."""
+
+
 class Drops:
     """Counts what a builder leaves out, by reason, with a few names each."""
 
@@ -63,6 +67,9 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         drops: what was left out so far.
         total: number of images to come at most, once known (for progress bars).
         EXTRA: features of the corpus beside the common record; training never looks at them.
+        workers, beam: where examples are made, see `distributing.examples`.
+        whole_pictures: whether faces are cut out afterwards: examples then hold the owners' whole
+            picture and, where they ship them, `box` and `landmarks` (see `aligning.Aligner`).
     """
 
     VERSION = tfds.core.Version('1.0.0')
@@ -83,6 +90,8 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         self.manual_dir = manual_dir
         self.drops = Drops()
         self.total: int | None = None
+        self.workers, self.beam = 0, False
+        self.whole_pictures = False
 
     def _create_builder_config(self, builder_config: Any, version: Any) -> Any:
         # The library warns of configs that it does not know; here they are names that users choose.

@@ -1,14 +1,15 @@
 """Base of the builders of licensed corpora: a builder names items, the rest is the same for all."""
 
 import collections
+import functools
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import tensorflow_datasets as tfds
 
-from data_builders import common, faces, label_codes, splits, trees
+from data_builders import common, distributing, faces, label_codes, splits, trees
 from data_builders.counts import Count
 from dmsrl_jax.errors import InputError
 
@@ -18,10 +19,6 @@ OPTIONS: dict[str, tuple[type, Any, str]] = {
 }
 _SPLITS = ('train', 'validation', 'test')
 MISSING = 'listed, but there is no such file'
-
-
-class LeftOut(Exception):
-    """Raised while an item is read: it is left out, and counted under the message as reason."""
 
 
 class Item(NamedTuple):
@@ -102,11 +99,13 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
 
     Attributes:
         COUNTS: protocol to the numbers that the complete corpus should give.
+        STATE: names of further attributes that `picture` reads.
         found: what is counted beside images: `subjects`, and what `items` counts.
         split_note: where the splits come from, if not from the owners; for the report.
     """
 
     COUNTS: ClassVar[Mapping[str, tuple[Count, ...]]] = {}
+    STATE: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
@@ -182,10 +181,10 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
         self.total = len(items)
         self.found.setdefault('subjects', len({item.subject for item in items if item.subject}))
         parts = self._parts(items)
+        if self.workers or self.beam:
+            tree.unpack(item.path for item in items)
         return {
-            split: common.checked_examples(
-                split, self._generate_examples(tree, parts[split]), self.drops
-            )
+            split: self._generate_examples(split, tree, parts[split])
             for split in sorted(parts, key=lambda s: (*_SPLITS, s).index(s))
         }
 
@@ -214,37 +213,42 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
             parts.setdefault(item.split or own, []).append(item)
         return parts
 
-    def _generate_examples(
-        self, tree: trees.Tree, items: list[Item]
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
-        for item in items:
-            try:
-                yield item.file, self.example(tree, item)
-            except LeftOut as reason:
-                self.drops.add(str(reason), item.file)
-            except InputError as error:
-                if self.options.get('on_corrupt') != 'drop':
-                    hint = ' (--set on_corrupt=drop leaves it out)'
-                    raise InputError(f'{error}{hint}') from error
-                self.drops.add('corrupt image', item.file)
+    def _generate_examples(self, split: str, tree: trees.Tree, items: list[Item]) -> Any:
+        make = functools.partial(_keyed, self, tree)
+        return distributing.examples(self, split, items, make, name=lambda item: item.file)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What reading an item needs: builders travel to the processes that read."""
+        names = ('options', 'whole_pictures', '_builder_config', *self.STATE)
+        return {name: self.__dict__[name] for name in names}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
 
     def example(self, tree: trees.Tree, item: Item) -> dict[str, Any]:
-        """Reads one item.
+        """Reads one item, perhaps in another process: `STATE` names the attributes there are.
 
         Args:
             tree: the user's files.
             item: the image.
 
         Returns:
-            The record.
+            The record; with `whole_pictures`, its box and landmarks beside the whole picture.
 
         Raises:
             InputError: the image is corrupt, or its box lies outside of it.
-            LeftOut: the builder does not want it.
+            common.LeftOut: the builder does not want it.
         """
-        data = self.picture(tree, item)
-        if item.box is not None:
+        data, extra = self.picture(tree, item), dict(item.extra)
+        if self.whole_pictures:
+            extra |= {'box': item.box} if item.box is not None else {}
+            extra |= {'landmarks': item.points} if item.points else {}
+        elif item.box is not None:
             margin = self.options.get('margin', faces.OPTIONS['margin'][1])
             data = faces.cut(data, item.box, margin, name=item.path)
         data = common.stored_bytes(data, item.path)
-        return common.record(data, item.label, item.file, item.subject, **item.extra)
+        return common.record(data, item.label, item.file, item.subject, **extra)
+
+
+def _keyed(builder: Builder, tree: trees.Tree, item: Item) -> tuple[str, dict[str, Any]]:
+    return item.file, builder.example(tree, item)

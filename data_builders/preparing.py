@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from data_builders import counts
-from dmsrl_jax.data import corpora
+from data_builders import aligning, counts, distributing
+from dmsrl_jax.data import corpora, faces
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import EXPRESSIONS
 
@@ -70,6 +70,9 @@ def prepare(
     overwrite: bool = False,
     strict: bool = False,
     progress: Callable[[str, int | None], Any] | None = None,
+    align: faces.Settings | None = None,
+    workers: int = 0,
+    beam: str = '',
 ) -> tuple[pathlib.Path, dict[str, Any], bool]:
     """Builds a corpus beside its final place and moves it there when it is complete.
 
@@ -82,6 +85,9 @@ def prepare(
         strict: whether a certain count that differs is an error; if not, the report says so.
         progress: called with (name, images to come or None); gives an object with `update()` and
             `close()`.
+        align: how to cut the faces out of the images; None leaves the images as they are.
+        workers: processes that read and cut; 0 for none beside this one. The result is the same.
+        beam: pipeline options of Apache Beam, see `distributing.beam_config`; empty: without it.
 
     Returns:
         Folder, report, and whether it was built now (False: it was there with these options).
@@ -93,6 +99,7 @@ def prepare(
     module, (corpus, _, config) = corpora.builder_module(name), name.partition('/')
     root = pathlib.Path(data_dir).expanduser() if data_dir else corpora.default_data_dir()
     source = str(pathlib.Path(manual_dir).expanduser().resolve()) if manual_dir else None
+    chosen = {**_kept(options), **({'align': aligning.as_text(align)} if align else {})}
     with _write_errors(root), _staging(root, name.replace('/', '_')) as staging:
         builder = module.make_builder(
             config or None, data_dir=str(staging), manual_dir=source, **options
@@ -100,15 +107,19 @@ def prepare(
         built = pathlib.Path(builder.data_dir)
         final = root / built.relative_to(staging)
         if (final / 'dataset_info.json').exists() and not overwrite:
-            report = _same(final, options, source)
+            report = _same(final, chosen, source)
             _require(strict, report)
             return final, report, False
         _check_source(name, module, source, root)
         start = time.perf_counter()
-        _build(builder, progress)
+        aligner = align and aligning.Aligner(align, cache=root / aligning.CACHE, workers=workers)
+        if beam:
+            _build_with_beam(builder, beam, aligner)
+        else:
+            _build(builder, progress, aligner, workers)
         report = {
             'corpus': '/'.join(built.relative_to(staging).parts[:-1]) or corpus,
-            'options': _kept(options),
+            'options': chosen,
             'manual_dir': source,
             'seconds': round(time.perf_counter() - start, 1),
             'splits': _count(built),
@@ -119,6 +130,9 @@ def prepare(
         expected = builder.expected() if hasattr(builder, 'expected') else ()
         report['counts'] = counts.compare(expected, measured)
         _require(strict, report)
+        if aligner:
+            report['faces'] = aligner.report()
+            (built / aligning.WITHOUT).write_text('\n'.join([*aligner.without, '']))
         (built / corpora.REPORT).write_text(json.dumps(report, indent=2) + '\n')
         _replace(built, final, staging)
         return final, report, True
@@ -137,8 +151,8 @@ def _require(strict: bool, report: Mapping[str, Any]) -> None:
 def _same(final: pathlib.Path, options: Mapping[str, Any], source: str | None) -> dict[str, Any]:
     """The report of a corpus that is there, if it was built in the same way."""
     report = corpora.report(final)
-    options = _kept(options)
-    old = report.get('options', options)
+    options = {'align': None, **options}
+    old = {'align': None, **report.get('options', options)}
     differ = [f'{k}={old.get(k)!r}, now {v!r}' for k, v in options.items() if old.get(k) != v]
     if source and report.get('manual_dir', source) != source:
         differ.append(f'manual_dir={report["manual_dir"]}, now {source}')
@@ -155,11 +169,19 @@ def _check_source(name: str, module: Any, source: str | None, root: pathlib.Path
         raise InputError(corpora.missing_message(name, root))
 
 
-def _build(builder: Any, progress: Callable[[str, int | None], Any] | None) -> None:
+def _build(
+    builder: Any,
+    progress: Callable[[str, int | None], Any] | None,
+    aligner: aligning.Aligner | None,
+    workers: int,
+) -> None:
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()  # it draws several; ours is one
-    split_generators = builder._split_generators
+    if aligner:
+        split_generators = aligner.attach(builder)
+    else:
+        split_generators, builder.workers = builder._split_generators, workers
     with contextlib.ExitStack() as stack:
 
         def watched(dl_manager: Any) -> dict[str, Any]:
@@ -173,6 +195,18 @@ def _build(builder: Any, progress: Callable[[str, int | None], Any] | None) -> N
         builder._split_generators = watched
         with contextlib.redirect_stdout(io.StringIO()):  # two banners about downloads
             builder.download_and_prepare()
+
+
+def _build_with_beam(builder: Any, beam: str, aligner: aligning.Aligner | None) -> None:
+    if aligner:
+        raise InputError('--align and --beam_pipeline_options do not go together; use --workers')
+    if not hasattr(builder, 'beam'):
+        raise InputError(f'{builder.name} cannot be built by Apache Beam; use --workers')
+    if getattr(builder, 'options', {}).get('on_corrupt') == 'drop':
+        raise InputError('on_corrupt=drop counts what it leaves out, which Apache Beam cannot')
+    builder.beam, config = True, distributing.beam_config(beam)
+    with contextlib.redirect_stdout(io.StringIO()):  # two banners about downloads
+        builder.download_and_prepare(download_config=config)
 
 
 def _counted(examples: Iterator[Any], bar: Any) -> Iterator[Any]:

@@ -1,13 +1,15 @@
 """A user's folder as one tree of files, whether archives in it are unpacked or not."""
 
 import contextlib
+import functools
 import io
 import os
 import pathlib
+import pickle
 import re
 import shutil
-from collections.abc import Iterator
-from typing import IO, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import IO, Any, NamedTuple
 
 from data_builders import archives, common, unpacking
 from dmsrl_jax.errors import InputError
@@ -39,6 +41,7 @@ class Tree:
         self._scratch, self._password = unpacking.Scratch(scratch), password
         self._archives: list[archives.Archive] = []
         self._places: dict[str, tuple[int, str]] = {}  # number of the archive, -1 for none
+        self._kept = ''  # the file with which it travels
         plain = list(_walk(root))
         self._places.update((name, (-1, name)) for name in plain)
         for name in plain:
@@ -69,6 +72,24 @@ class Tree:
         with self.open(name) as source, path.open('wb') as target:
             shutil.copyfileobj(source, target)
         return path
+
+    def __reduce__(self) -> Any:
+        # All names of a large corpus are too much to travel with every item: they go once, by file.
+        if not self._kept:
+            state = {name: value for name, value in self.__dict__.items() if name != '_kept'}
+            path = self._scratch.folder() / 'tree.pickle'
+            path.write_bytes(pickle.dumps(state))
+            self._kept = str(path)
+        return _kept_tree, (self._kept,)
+
+    def unpack(self, names: Iterable[str]) -> None:
+        """Unpacks the archives of some files that cannot be read in place, ahead of reading."""
+        self._kept = ''
+        for number in {self._places[name][0] for name in names} - {-1}:
+            archive = self._archives[number]
+            if isinstance(archive, unpacking.Unpacked):
+                with archives.reading(archive.path, ''):
+                    archive.unpack()
 
     def __contains__(self, name: str) -> bool:
         """Whether there is a file of that name."""
@@ -169,6 +190,13 @@ class Tree:
     def describe(self) -> str:
         """What lies in the folder and which archives could not be opened, for messages."""
         return '; '.join([common.describe(self.root), *self.unopened])
+
+
+@functools.lru_cache(maxsize=2)
+def _kept_tree(path: str) -> Tree:
+    tree = object.__new__(Tree)
+    tree.__dict__.update(pickle.loads(pathlib.Path(path).read_bytes()), _kept=path)
+    return tree
 
 
 def readable(pattern: str) -> str:

@@ -30,8 +30,8 @@ class Scratch:
         return pathlib.Path(tempfile.mkdtemp(dir=self._folder))
 
 
-class _Unpacked:
-    """What both kinds share: names first, files only when one is asked for."""
+class Unpacked:
+    """What both kinds share: names at once, files only when one is asked for."""
 
     def __init__(self, path: pathlib.Path, scratch: Scratch):
         self.path, self._scratch = path, scratch
@@ -44,14 +44,19 @@ class _Unpacked:
 
     def open(self, name: str) -> IO[bytes]:
         """A member as a stream; unpacks the archive if that was not done yet."""
+        folder = self.unpack()
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
+            raise InputError(f'{self.path}: {name} could not be unpacked; get the file again')
+        return path.open('rb')
+
+    def unpack(self) -> pathlib.Path:
+        """Unpacks the archive if that was not done yet; its folder."""
         if self._folder is None:
             folder = self._scratch.folder()
             self._unpack(folder)
             self._folder = folder
-        path = self._folder / name
-        if not path.resolve().is_relative_to(self._folder.resolve()) or not path.is_file():
-            raise InputError(f'{self.path}: {name} could not be unpacked; get the file again')
-        return path.open('rb')
+        return self._folder
 
     def _list(self) -> Iterator[str]:
         raise NotImplementedError
@@ -60,7 +65,7 @@ class _Unpacked:
         raise NotImplementedError
 
 
-class PackedTar(_Unpacked):
+class PackedTar(Unpacked):
     """A compressed tar archive: one member would cost to decompress all before it."""
 
     def _members(self) -> Iterator[tuple[str, tarfile.TarInfo, tarfile.TarFile]]:
@@ -121,7 +126,7 @@ _TOOLS = (
 )
 
 
-class Foreign(_Unpacked):
+class Foreign(Unpacked):
     """An archive that needs a program: 7z, rar, or a zip with a method that Python lacks."""
 
     def __init__(self, path: pathlib.Path, scratch: Scratch, password: str = ''):

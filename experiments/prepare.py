@@ -3,19 +3,24 @@
 python experiments/prepare.py --list                         # the corpora that can be prepared
 python experiments/prepare.py --corpus image_list --help_corpus
 python experiments/prepare.py --corpus fer2013 --manual_dir downloads/fer2013
+python experiments/prepare.py --corpus image_list/mine --manual_dir photos --align --workers 4
 python experiments/prepare.py --corpus synthetic_faces/wild --set train=500 --set test=100
 """
 
+import dataclasses
+import functools
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 from absl import flags, logging
 
-from dmsrl_jax.data import corpora
+from dmsrl_jax.data import corpora, faces
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import EXPRESSIONS
 from experiments import cli
+
+_LISTED = 4
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -29,8 +34,47 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     switch('overwrite', False, 'Replace the corpus if it is there.', flag_values=values)
     switch('strict', False, 'End with an error if the corpus is not complete (a count that is '
            'certain differs).', flag_values=values)  # fmt: skip
+    flags.DEFINE_integer('workers', 0, 'Processes that read, draw and cut; 0: none beside this '
+                         'one.', lower_bound=0, flag_values=values)  # fmt: skip
+    text('beam_pipeline_options', '', 'Build through Apache Beam with these options, such as '
+         'runner=DirectRunner,direct_num_workers=4,direct_running_mode=multi_processing.',
+         flag_values=values)  # fmt: skip
+    _define_align_flags(values)
     switch('list', False, 'List the corpora and stop.', flag_values=values)
     switch('help_corpus', False, "Print the corpus's README and options.", flag_values=values)
+
+
+def _define_align_flags(values: flags.FlagValues) -> None:
+    choice = functools.partial(flags.DEFINE_enum, flag_values=values)
+    flags.DEFINE_bool('align', False, 'Find the face in each image, bring its eyes, nose and mouth '
+                      'to fixed places and keep that (docs/alignment.md).',
+                      flag_values=values)  # fmt: skip
+    flags.DEFINE_integer('align_size', 112, 'Side of the cut faces in pixels.', flag_values=values)
+    flags.DEFINE_string('align_detector', 'yunet', 'yunet, mtcnn, or yunet:FILE with an ONNX file '
+                        'of your own.', flag_values=values)  # fmt: skip
+    choice('align_no_face', 'centre', ['centre', 'drop'], 'An image without a face: keep its '
+           'centre, or leave it out.')  # fmt: skip
+    choice('align_several', 'largest', ['largest', 'central'], 'Which of several faces counts.')
+    choice('align_encoding', 'png', ['png', 'jpeg'], 'How faces are stored: exactly, or in a third '
+           'of the space.')  # fmt: skip
+
+
+def align_settings(flag: dict[str, Any]) -> faces.Settings | None:
+    """The settings of `--align`, or None without it.
+
+    Raises:
+        InputError: settings without `--align`, or one out of range.
+    """
+    given = {
+        field.name: flag[f'align_{field.name}'] for field in dataclasses.fields(faces.Settings)
+    }
+    if flag['align']:
+        return faces.Settings(**given)
+    default = faces.Settings()
+    for name, value in given.items():
+        if value != getattr(default, name):
+            raise InputError(f'--align_{name} does nothing without --align')
+    return None
 
 
 def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
@@ -49,6 +93,7 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
         return
     from data_builders import preparing
 
+    align = align_settings(flag)
     options = preparing.typed_options(flag['corpus'], parse_settings(flag['set']))
     folder, report, new = preparing.prepare(
         flag['corpus'],
@@ -58,6 +103,9 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
         overwrite=flag['overwrite'],
         strict=flag['strict'],
         progress=preparing.Progress,
+        align=align,
+        workers=flag['workers'],
+        beam=flag['beam_pipeline_options'],
     )
     if not new:
         print('already prepared with these options')
@@ -102,6 +150,10 @@ def summary(folder: pathlib.Path, report: dict[str, Any]) -> str:
     lines += counts.describe(report.get('counts', []))
     if report.get('split_note'):
         lines.append(f'split: {report["split_note"]}')
+    if 'faces' in report:
+        from data_builders import aligning
+
+        lines += aligning.describe(report['faces'])
     seconds = f', built in {report["seconds"]} s' if 'seconds' in report else ''
     lines.append(f'lies in {folder}{seconds}')
     return '\n'.join(lines)
@@ -145,7 +197,9 @@ def listing(data_dir: str | None) -> str:
 
 def _with_protocols(name: str) -> str:
     protocols = getattr(corpora.builder_module(name), 'PROTOCOLS', {})
-    return f'{name}: {", ".join(protocols)}' if protocols else name
+    more = f', ... ({len(protocols)} in all)' if len(protocols) > _LISTED else ''
+    names = ', '.join(list(protocols)[:_LISTED])
+    return f'{name}: {names}{more}' if protocols else name
 
 
 def help_text(name: str) -> str:

@@ -3,12 +3,11 @@
 import os
 import pathlib
 import re
-from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
 
 import tensorflow_datasets as tfds
 
-from data_builders import common, label_codes
+from data_builders import common, distributing, label_codes
 from data_builders.image_list import lists
 from dmsrl_jax.errors import InputError
 
@@ -108,21 +107,16 @@ class Builder(common.CorpusBuilder):
         for item, fraction in zip(items, test, strict=True):
             splits['test' if fraction < values['test_fraction'] else 'train'].append(item)
         return {
-            split: common.checked_examples(split, self._generate_examples(part), self.drops)
-            for split, part in splits.items()
-            if part
+            split: self._generate_examples(split, part) for split, part in splits.items() if part
         }
 
-    def _generate_examples(self, items: list[Item]) -> Iterator[tuple[str, dict[str, Any]]]:
-        for item in items:
-            try:
-                image = common.stored_bytes(item.path.read_bytes(), str(item.path))
-            except InputError as error:
-                if self.options.get('on_corrupt') == 'drop':
-                    self.drops.add('corrupt image', item.name)
-                    continue
-                raise InputError(f'{error} (--set on_corrupt=drop leaves it out)') from error
-            yield item.name, common.record(image, item.label, item.name, item.subject)
+    def _generate_examples(self, split: str, items: list[Item]) -> Any:
+        return distributing.examples(self, split, items, _example, name=lambda item: item.name)
+
+
+def _example(item: Item) -> tuple[str, dict[str, Any]]:
+    image = common.stored_bytes(item.path.read_bytes(), str(item.path))
+    return item.name, common.record(image, item.label, item.name, item.subject)
 
 
 def keep_known(entries: list[lists.Entry], drops: common.Drops) -> list[lists.Entry]:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_builders import corpus, counts, splits, trees
+from data_builders import common, corpus, counts, splits, trees
 from dmsrl_jax import expressions
 from dmsrl_jax.data import images
 from dmsrl_jax.errors import InputError
@@ -85,8 +85,8 @@ class Builder(corpus.Builder):
             pixels = images.decode(data, 64, name=item.path)
         except InputError:
             if item.file.partition('.')[0].upper() in _KNOWN:
-                raise corpus.LeftOut('broken picture, known to be so') from None
+                raise common.LeftOut('broken picture, known to be so') from None
             raise
         if int(np.ptp(pixels)) < _DARKEST:
-            raise corpus.LeftOut('black picture')
+            raise common.LeftOut('black picture')
         return data

@@ -74,6 +74,7 @@ class Builder(corpus.Builder):
         'sequence': tfds.features.Text(),
         'action_units': tfds.features.Tensor(shape=(clips.UNITS,), dtype=np.int32),
     }
+    STATE: ClassVar = ('_clips', '_decoded')
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)

@@ -1,12 +1,13 @@
 """TFDS builder of the drawn faces; the configs are the domains."""
 
 import dataclasses
-from collections.abc import Iterator
+import functools
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 
+from data_builders import distributing
 from data_builders.synthetic_faces.render import SMALLEST, render_encoded
 from data_builders.synthetic_faces.scenes import DOMAINS, check
 from dmsrl_jax.errors import InputError
@@ -108,6 +109,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version('1.0.0')
     RELEASE_NOTES: ClassVar = {'1.0.0': 'First release.'}
+    workers, beam = 0, False
     BUILDER_CONFIGS: ClassVar = [
         FacesConfig(name=name, description=f'{name} images') for name in DOMAINS
     ]
@@ -141,9 +143,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         del dl_manager  # nothing to download
         return {split: self._generate_examples(split) for split in SPLITS}
 
-    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        for index in range(getattr(self.builder_config, split)):
-            yield index, example(self.builder_config, split, index)
+    def _generate_examples(self, split: str) -> Any:
+        config = self.builder_config
+        draw = functools.partial(_keyed, config, split)
+        return distributing.examples(self, split, range(getattr(config, split)), draw)
+
+
+def _keyed(config: FacesConfig, split: str, index: int) -> tuple[int, dict[str, Any]]:
+    return index, example(config, split, index)
 
 
 def make_builder(

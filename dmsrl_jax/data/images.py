@@ -34,14 +34,30 @@ def decode(data: bytes, size: int, *, name: str = '') -> np.ndarray:
     """
     if size < 1:
         raise InputError(f'the image size must be at least 1 pixel, got {size}')
+    image = upright(data, name=name).resize((size, size), Image.Resampling.BILINEAR)
+    return np.array(image.convert('RGB'))
+
+
+def upright(data: bytes, *, name: str = '') -> Image.Image:
+    """Decodes an image file in its full size: 8 bits, EXIF orientation applied.
+
+    Args:
+        data: the bytes of a PNG, JPEG or other file that Pillow reads; of an animation, the first
+            frame counts.
+        name: the file's name, for the error message.
+
+    Returns:
+        A picture of mode L (grey) or RGB.
+
+    Raises:
+        InputError: the bytes are no image, are cut short, or decode to more than `MAX_PIXELS`.
+    """
     try:
         with Image.open(io.BytesIO(data)) as file:
             if file.width * file.height > MAX_PIXELS:
                 raise Image.DecompressionBombError(f'{file.width} x {file.height} pixels')
             file.load()
-            image = _eight_bits(ImageOps.exif_transpose(file))
-            image = image.resize((size, size), Image.Resampling.BILINEAR)
-            return np.array(image.convert('RGB'))
+            return _eight_bits(ImageOps.exif_transpose(file))
     # Pillow's plugins raise many kinds of errors on broken bytes; all mean that the file is bad.
     except Exception as error:
         where = f'image {name!r}' if name else f'image of {len(data)} bytes'

@@ -2,11 +2,13 @@
 
 import inspect
 import pathlib
+import pickle
 
 import numpy as np
 import pytest
 
-from data_builders import corpus
+from data_builders import corpus, preparing, trees
+from data_builders.raf_db import raf_db_dataset_builder as raf_db
 from dmsrl_jax.data import corpora, pipeline
 from dmsrl_jax.errors import InputError
 
@@ -112,3 +114,40 @@ class TestEveryBuilder:
         assert list(inspect.signature(module.make_builder).parameters)[:2] == [
             'config_name', 'data_dir',
         ]  # fmt: skip
+
+
+class TestManyProcesses:
+    def test_the_same_records_with_worker_processes(self, layouts, built, tmp_path):
+        layouts.pack(tmp_path / 'raw/basic.tgz', faces())
+        options = preparing.typed_options('raf_db', {})
+        _, report, _ = preparing.prepare(
+            'raf_db', options, data_dir=tmp_path / 'out', manual_dir=tmp_path / 'raw', workers=1
+        )
+        assert report['drops'] == built.report['drops']
+        for split, rows in built.records.items():
+            again = corpora.load('raf_db', split, data_dir=tmp_path / 'out')
+            assert [again[i]['file'] for i in range(len(again))] == list(rows)
+            for i in range(len(again)):
+                assert again[i]['image'] == rows[again[i]['file']]['image']
+        assert not (tmp_path / 'out/.preparing/raf_db').exists()
+
+    def test_little_travels_with_each_item(self, layouts, tmp_path):
+        raw = layouts.plant(tmp_path / 'raw', {f'a/{"x" * 40}{i}.txt': '' for i in range(300)})
+        tree = trees.Tree(raw, scratch=tmp_path / 'scratch')
+        maker = raf_db.make_builder(None, data_dir=tmp_path, manual_dir=raw, password='')
+        assert len(pickle.dumps((maker, tree))) < 2000
+
+
+def test_whole_pictures_come_with_box_and_landmarks(layouts, tmp_path):
+    picture = layouts.draw('a', size=(32, 32))
+    raw = layouts.plant(tmp_path / 'raw', {'a.png': picture})
+    tree = trees.Tree(raw, scratch=tmp_path)
+    maker = raf_db.make_builder('original', data_dir=tmp_path, manual_dir=raw)
+    points = tuple(range(10))
+    item = corpus.Item('a.png', 3, 'a.png', box=(4, 4, 12, 16), points=points)
+    assert 'landmarks' not in maker.example(tree, item)
+    maker.whole_pictures = True
+    whole = pickle.loads(pickle.dumps(maker)).example(tree, item)
+    assert (whole['box'], whole['landmarks'], whole['image']) == (item.box, points, picture)
+    whole = maker.example(tree, item._replace(box=None, points=()))
+    assert set(whole) == {'image', 'label', 'file', 'subject'}
