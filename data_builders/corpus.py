@@ -34,6 +34,7 @@ class Item(NamedTuple):
             whole pictures with boxes.
         points: the owners' landmarks brought to five, see `faces.five_points`; empty for none.
         extra: values of the features of `Builder.EXTRA`.
+        group: items of one group stay together in our own split, where the person is not known.
     """
 
     file: str
@@ -44,6 +45,12 @@ class Item(NamedTuple):
     box: faces.Box | None = None
     points: tuple[float, ...] = ()
     extra: Mapping[str, Any] = {}
+    group: str = ''
+
+    @property
+    def unit(self) -> str:
+        """What our own split does not divide: the person, the group, or else the image."""
+        return self.subject or self.group or self.file
 
 
 def configs(protocols: Mapping[str, str]) -> list[tfds.core.BuilderConfig]:
@@ -194,13 +201,15 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
         """Items by split, those without one divided by person."""
         defaults = {name: default for name, (_, default, _) in splits.OPTIONS.items()}
         values: dict[str, Any] = defaults | self.options
-        open_ = {item.subject or item.file for item in items if not item.split}
-        tests = splits.test_groups(open_, values['test_fraction'], values['split_seed'])
+        open_ = [item for item in items if not item.split]
+        units = (item.unit for item in open_)
+        tests = splits.test_groups(units, values['test_fraction'], values['split_seed'])
         if open_:
-            self.split_note = splits.NOTE.format(**values)
+            note = splits.NOTE if all(item.subject for item in open_) else splits.NOTE_IMAGES
+            self.split_note = note.format(**values)
         parts: dict[str, list[Item]] = {}
         for item in items:
-            own = 'test' if (item.subject or item.file) in tests else 'train'
+            own = 'test' if item.unit in tests else 'train'
             parts.setdefault(item.split or own, []).append(item)
         return parts
 

@@ -15,11 +15,13 @@ class Count(NamedTuple):
             `subjects`, or what else the builder counts in its `found`.
         number: how many there should be.
         certain: whether a source confirms it; if not, a difference means little.
+        most: the largest number, where `number` is the smallest one of a range; 0 for no range.
     """
 
     what: str
     number: int
     certain: bool
+    most: int = 0
 
 
 def per_class(split: str, numbers: Sequence[int], *, certain: bool) -> tuple[Count, ...]:
@@ -64,7 +66,8 @@ def compare(expected: Iterable[Count], measured: Mapping[str, int]) -> list[dict
         measured: see `measure`; what is not in it counts as 0.
 
     Returns:
-        `{'what', 'expected', 'found', 'certain'}` for each, as it stands in `report.json`.
+        `{'what', 'expected', 'found', 'certain'}` for each, and `most` for a range, as it stands
+        in `report.json`.
     """
     return [
         {
@@ -72,17 +75,27 @@ def compare(expected: Iterable[Count], measured: Mapping[str, int]) -> list[dict
             'expected': count.number,
             'found': int(measured.get(count.what, 0)),
             'certain': count.certain,
+            **({'most': count.most} if count.most else {}),
         }
         for count in expected
     ]
 
 
+def _agrees(count: Mapping[str, Any]) -> bool:
+    return count['expected'] <= count['found'] <= count.get('most', count['expected'])
+
+
+def _expected(count: Mapping[str, Any]) -> str:
+    upto = f' to {count["most"]:,}' if 'most' in count else ''
+    return f'{count["expected"]:,}{upto}'
+
+
 def differences(compared: Iterable[Mapping[str, Any]]) -> list[str]:
     """Says which certain counts differ, one text each."""
     return [
-        f'{count["what"]}: found {count["found"]:,}, expected {count["expected"]:,}'
+        f'{count["what"]}: found {count["found"]:,}, expected {_expected(count)}'
         for count in compared
-        if count['certain'] and count['found'] != count['expected']
+        if count['certain'] and not _agrees(count)
     ]
 
 
@@ -109,11 +122,11 @@ def describe(compared: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = [f'counts that are certain: {agree} of {len(certain)} as expected'] if certain else []
     lines += [f'  warning: {text}' for text in different]
     others = [count for count in compared if not count['certain']]
-    same = sum(count['found'] == count['expected'] for count in others)
+    same = sum(map(_agrees, others))
     lines += [f'counts that are not certain: {same} of {len(others)} as expected'] if others else []
     lines += [
-        f'  {count["what"]}: found {count["found"]:,}, perhaps {count["expected"]:,}'
+        f'  {count["what"]}: found {count["found"]:,}, perhaps {_expected(count)}'
         for count in others
-        if count['found'] != count['expected']
+        if not _agrees(count)
     ]
     return lines

@@ -11,6 +11,10 @@ OPTIONS: dict[str, tuple[type, Any, str]] = {
     'split_seed': (int, 0, 'another number gives another split'),
 }
 NOTE = 'our own: no person is in both parts, test_fraction={test_fraction}, seed={split_seed}'
+NOTE_IMAGES = (
+    'our own: the persons are not known, one may be in both parts; test_fraction={test_fraction}, '
+    'seed={split_seed}'
+)
 
 
 def test_groups(groups: Iterable[str], fraction: float, seed: int) -> set[str]:

@@ -12,8 +12,8 @@ SPLITS = {
 
 def test_per_class_is_in_canonical_order():
     made = counts.per_class('test', range(7), certain=False)
-    assert made[0] == ('test surprise', 0, False)
-    assert made[6] == ('test neutral', 6, False)
+    assert made[0] == counts.Count('test surprise', 0, False)
+    assert made[6] == counts.Count('test neutral', 6, False)
     with pytest.raises(ValueError, match='shorter'):
         counts.per_class('test', range(6), certain=True)
 
@@ -60,3 +60,19 @@ def test_only_certain_ones_are_required(compared):
     with pytest.raises(InputError, match=r'x is not .*: found 3, expected 12,271; rows: .*strict'):
         counts.require('x', compared)
     counts.require('x', [compared[0], *compared[3:]])
+
+
+def test_a_range():
+    expected = [counts.Count('rows', 14_209, False, 14_272), counts.Count('more', 3, True, 5)]
+    for found, other in ((14_209, 3), (14_272, 5)):
+        inside = counts.compare(expected, {'rows': found, 'more': other})
+        assert counts.describe(inside) == [
+            'counts that are certain: 1 of 1 as expected',
+            'counts that are not certain: 1 of 1 as expected',
+        ]
+    assert counts.describe(counts.compare(expected, {'rows': 14_208, 'more': 6})) == [
+        'counts that are certain: 0 of 1 as expected',
+        '  warning: more: found 6, expected 3 to 5',
+        'counts that are not certain: 0 of 1 as expected',
+        '  rows: found 14,208, perhaps 14,209 to 14,272',
+    ]

@@ -1,13 +1,13 @@
 import io
 import pathlib
-import tarfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from data_builders import preparing
+from data_builders import preparing, trees
 from data_builders.fer2013 import fer2013_dataset_builder as fer2013
+from data_builders.fer2013 import rows
 from dmsrl_jax.data import corpora
 from dmsrl_jax.errors import InputError
 
@@ -36,15 +36,19 @@ def write(folder: pathlib.Path, content: list[str], name: str = 'fer2013.csv') -
     return folder
 
 
-def prepare(tmp_path, manual_dir):
-    return preparing.prepare('fer2013', {}, data_dir=tmp_path / 'out', manual_dir=manual_dir)
+def prepare(tmp_path, manual_dir, name='fer2013', **how):
+    return preparing.prepare(name, {}, data_dir=tmp_path / 'out', manual_dir=manual_dir, **how)
+
+
+def read(folder: pathlib.Path, name: str) -> list[rows.Row]:
+    return list(rows.read(trees.Tree(folder, scratch=folder), name))
 
 
 class TestBuild:
     def test_splits_labels_pixels_and_drops(self, tmp_path):
         folder, report, new = prepare(tmp_path, write(tmp_path / 'raw', lines()))
         assert new
-        assert folder == tmp_path / 'out/fer2013/1.0.0'
+        assert folder == tmp_path / 'out/fer2013/default/1.0.0'
         counts = {split: found['images'] for split, found in report['splits'].items()}
         assert counts == {'train': 7, 'validation': 2, 'test': 2}
         assert set(report['splits']['train']['classes'].values()) == {1}
@@ -61,18 +65,47 @@ class TestBuild:
     def test_both_forms_give_the_same_rows(self, tmp_path):
         write(tmp_path / 'a', lines())
         write(tmp_path / 'b', lines('emotion, Usage, pixels'), 'icml_face_data.csv')
-        first = list(fer2013.rows(tmp_path / 'a/fer2013.csv'))
-        assert list(fer2013.rows(tmp_path / 'b/icml_face_data.csv')) == first
+        first = read(tmp_path / 'a', 'fer2013.csv')
+        second = read(tmp_path / 'b', 'icml_face_data.csv')
+        assert [row[1:] for row in first] == [row[1:] for row in second]
         assert len(first) == 12
+        _, report, _ = prepare(tmp_path, tmp_path / 'b', 'fer2013/default')
+        assert report['splits']['train']['images'] == 7
 
-    def test_reads_the_archive_one_folder_deep(self, tmp_path):
-        write(tmp_path / 'fer2013', [*lines()])
-        (tmp_path / 'raw/wrap').mkdir(parents=True)
-        with tarfile.open(tmp_path / 'raw/wrap/fer2013.tar.gz', 'w:gz') as archive:
-            archive.add(tmp_path / 'fer2013', 'fer2013')
-        path = fer2013.find(tmp_path / 'raw')
-        assert path.name == 'fer2013.tar.gz'
-        assert len(list(fer2013.rows(path))) == 12
+    def test_reads_the_archive_one_folder_deep(self, tmp_path, layouts):
+        text = '\r\n'.join(lines())
+        inside = {'fer2013/README': 'x', 'fer2013/fer2013.csv': '\ufeff' + text}
+        layouts.pack(tmp_path / 'raw/wrap/fer2013.tar.gz', inside)
+        _, report, _ = prepare(tmp_path, tmp_path / 'raw')
+        assert report['splits']['train']['images'] == 7
+
+    def test_the_csv_goes_before_the_other_form(self, tmp_path):
+        raw = write(tmp_path / 'raw', lines()[:3], 'icml_face_data.csv')
+        _, report, _ = prepare(tmp_path, write(raw, lines()))
+        assert report['splits']['train']['images'] == 7
+
+    def test_counts_are_those_of_the_rows(self, tmp_path):
+        _, report, _ = prepare(tmp_path, write(tmp_path / 'raw', lines()))
+        counts = {row['what']: tuple(row.values())[1:] for row in report['counts']}
+        assert counts['rows'] == (35_887, 12, True)
+        assert counts['train rows'] == (28_709, 8, True)
+        assert counts['all-black rows'] == (11, 1, True)
+        assert counts['rows happiness'] == (8_989, 3, True)
+        assert counts['validation rows anger'] == (467, 1, False)
+        for what in ('rows', *(f'{split} rows' for split in ('train', 'validation', 'test'))):
+            parts = [n for key, (n, *_) in counts.items() if key.rpartition(' ')[0] == what]
+            assert sum(parts) == counts[what][0]
+        with pytest.raises(InputError, match=r'rows: found 12, expected 35,887'):
+            prepare(tmp_path, tmp_path / 'raw', overwrite=True, strict=True)
+
+    def test_several_processes_give_the_same(self, tmp_path):
+        raw = write(tmp_path / 'raw', lines())
+        folder, _, _ = prepare(tmp_path, raw)
+        alone = corpora.Corpus('fer2013', 'all', folder)
+        alone = [alone[i] for i in range(len(alone))]
+        folder, _, _ = prepare(tmp_path, raw, overwrite=True, workers=2)
+        several = corpora.Corpus('fer2013', 'all', folder)
+        assert [several[i] for i in range(len(several))] == alone
 
     def test_a_file_with_training_rows_only_has_one_split(self, tmp_path):
         _, report, _ = prepare(tmp_path, write(tmp_path / 'raw', lines()[:8]))
@@ -128,21 +161,18 @@ class TestMistakes:
         with pytest.raises(InputError, match='is damaged'):
             prepare(tmp_path, tmp_path / 'raw')
 
-    def test_archive_without_the_file(self, tmp_path):
-        write(tmp_path / 'x', ['readme'], 'README')
-        (tmp_path / 'raw').mkdir()
-        with tarfile.open(tmp_path / 'raw/fer2013.tar.gz', 'w:gz') as archive:
-            archive.add(tmp_path / 'x/README', 'README')
-        with pytest.raises(InputError, match=r'holds none of fer2013\.csv'):
+    def test_archive_without_the_file(self, tmp_path, layouts):
+        layouts.pack(tmp_path / 'raw/fer2013.tar.gz', {'fer2013/README': 'readme'})
+        with pytest.raises(InputError, match=r'needs fer2013\.csv, icml.* holds fer2013\.tar\.gz'):
             prepare(tmp_path, tmp_path / 'raw')
 
     def test_only_black_images(self, tmp_path):
         raw = write(tmp_path / 'raw', [lines()[0], lines()[8]])
-        with pytest.raises(InputError, match=r'no image is left.*1 all-black image'):
+        with pytest.raises(InputError, match=r'0 images were found.*1 all-black image'):
             prepare(tmp_path, raw)
 
-    def test_configs_and_options_are_refused(self, tmp_path):
-        with pytest.raises(InputError, match='no configs, got fer2013/big'):
+    def test_other_protocols_and_options_are_refused(self, tmp_path):
+        with pytest.raises(InputError, match=r"no protocol 'big'; it has\n  default: train is"):
             fer2013.make_builder('big', data_dir=tmp_path)
         with pytest.raises(InputError, match="unknown option 'size'"):
             fer2013.make_builder(None, data_dir=tmp_path, size=3)
@@ -150,8 +180,7 @@ class TestMistakes:
 
 @pytest.mark.skipif(not REAL.is_dir(), reason='needs the sample of FER2013 in ../shared/data')
 def test_real_rows():
-    path = fer2013.find(REAL)
-    some = [row for row, _ in zip(fer2013.rows(path), range(200), strict=False)]
-    labels = [fer2013.parse(row, path)[0] for row in some]
-    assert set(labels) == set(range(7))
+    source = rows.read(trees.Tree(REAL, scratch=REAL), 'fer2013.csv')
+    some = [row for row, _ in zip(source, range(200), strict=False)]
+    assert {rows.parse(row)[0] for row in some} == set(range(7))
     assert some[0].line == 2

@@ -1,11 +1,12 @@
 """Any two prepared corpora make a pair."""
 
 import itertools
+import json
 
 import pytest
 
 from dmsrl_jax.data import corpora, pipeline
-from dmsrl_jax.training import run
+from dmsrl_jax.training import loop, run
 from experiments.configs import pair
 
 WORDS = ('Anger', 'Disgust', 'Fear', 'Happiness', 'Sadness', 'Surprise')
@@ -59,10 +60,41 @@ def small_trees():
     )
 
 
+def listed_trees(draw):
+    """The same for corpora that are one list: several picture sizes, grey and colour, extras."""
+    raf2 = {f'RAFall/{i}.jpg': draw(f'{i}', size=(40, 30), kind='JPEG') for i in range(21)}
+    yield 'raf_db2/default', raf2 | {'RAFlist.txt': lines('{i}.jpg {code}', 21)}
+    mood = '0.5,-0.25'
+    affect = {
+        f'{part}.csv': lines('1/{i}.png,4,6,10,14,,{code},' + mood, 21, start)
+        for part, start in (('training', 0), ('validation', 30))
+    }
+    names = [f'Images/1/{i}.png' for i in (*range(21), *range(30, 51))]
+    yield 'affectnet/csv', affect | {name: draw(name, size=(24, 24)) for name in names}
+    expw = {f'origin/{i}.jpg': draw(f'{i}', size=(30, 40), kind='JPEG') for i in range(21)}
+    yield 'expw/default', expw | {'label.lst': lines('{i}.jpg 0 2 2 22 22 9.5 {code}', 21)}
+    afe = {f'src/image/{i}.jpg': None for i in range(14)}
+    afe['annos/TrainTest/Train.csv'] = lines('{i}.jpg 1 1 20 20 {code}', 7)
+    afe['annos/TrainTest/Test.csv'] = lines('{i}.jpg 1 1 20 20 {code}', 7, 7)
+    yield 'afe/default', afe
+    rows = [(usage, i) for usage in ('Training', 'PublicTest', 'PrivateTest') for i in range(7)]
+    faces = '\n'.join(f'{i},{" ".join(["7"] * 2304)},{usage}' for usage, i in rows)
+    fer = {'fer2013.csv': f'emotion,pixels,Usage\n{faces}\n'}
+    yield 'fer2013/default', fer
+    words = 'neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF'
+    votes = (','.join('9' if i == j else '0' for j in range(10)) for _, i in rows)
+    votes = '\n'.join(f'{usage},,{v}' for (usage, _), v in zip(rows, votes, strict=True))
+    yield 'fer_plus/majority', fer | {'fer2013new.csv': f'Usage,Image name,{words}\n{votes}\n'}
+
+
+def lines(form, count, start=0):
+    return '\n'.join(form.format(i=start + i, code=i % 7) for i in range(count))
+
+
 @pytest.fixture(scope='module')
 def data_dir(layouts, tmp_path_factory):
     root = tmp_path_factory.mktemp('pairs')
-    for name, files in small_trees():
+    for name, files in (*small_trees(), *listed_trees(layouts.draw)):
         raw = layouts.plant(root / 'raw' / name, files)
         layouts.build(name, raw, root / 'out')
     return root / 'out'
@@ -70,7 +102,7 @@ def data_dir(layouts, tmp_path_factory):
 
 def test_every_pair(data_dir):
     names = list(corpora.prepared(data_dir))
-    assert len(names) == 6
+    assert len(names) == 12
     for source, target in itertools.permutations(names, 2):
         config = pair.get_config(f'{source},{target}')
         config.data_dir = str(data_dir)
@@ -85,3 +117,23 @@ def test_batches(data_dir):
         pictures = (corpora.load(name, 'train', data_dir=data_dir) for name in (source, target))
         batch = next(pipeline.paired_batches(*pictures, batch_size=4, size_s=16, seed=0))
         assert batch['image_s'].shape == batch['image_t'].shape == (4, 16, 16, 3)
+
+
+def test_a_config_for_any_two_names():
+    for source, target in itertools.permutations(corpora.registered(), 2):
+        config = pair.get_config(f'{source},{target}').lock()
+        assert (config.source, config.target) == (source, target)
+        protocol = next(iter(getattr(corpora.builder_module(target), 'PROTOCOLS', {})), 'mine')
+        config = pair.get_config(f'{source},{target}/{protocol}')
+        assert config.target == f'{target}/{protocol}'
+
+
+def test_training_on_other_sizes_and_features(data_dir, tmp_path):
+    config = pair.get_config('fer2013,affectnet')  # grey and 48x48; colour, cut, with valence
+    changes = {'data_dir': str(data_dir), 'steps': 2, 'batch_size': 4, 'devices': 1}
+    config.update_from_flattened_dict(changes)
+    loop.train(config.lock(), tmp_path)
+    result = json.loads((tmp_path / 'result.json').read_text())
+    assert (result['source'], result['target']) == ('fer2013', 'affectnet')
+    assert result['target_test']['count'] == 21  # validation, since there is no test
+    assert result['source_test']['count'] == 7

@@ -1,0 +1,1 @@
+"""AFE (Asian Facial Expression): faces in frames of Asian films."""

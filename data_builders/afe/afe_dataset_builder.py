@@ -1,0 +1,225 @@
+"""TFDS builder of AFE (Asian Facial Expression): two forms, which have different codes."""
+
+import os
+from collections.abc import Iterator
+from typing import Any, ClassVar, NamedTuple
+
+from data_builders import corpus, counts, faces, trees
+from dmsrl_jax.errors import InputError
+
+NEEDS = (
+    'list/train_list.txt, list/val_list.txt and images/ (older form), or '
+    'annos/TrainTest/Train.csv, annos/TrainTest/Test.csv and src/image/ (newer form)'
+)
+PROTOCOLS = {
+    'default': "faces cut by the owners' boxes; the form is told by the names of the lists"
+}
+_POINTS = 10
+
+
+class Form(NamedTuple):
+    """One of the two forms.
+
+    Attributes:
+        lists: pattern of the lists, with the group `part`.
+        splits: part to split, in the order of reading.
+        order: key of `label_codes.ORDERS`.
+        pictures: pattern of the pictures; `id` is the listed name without extension.
+    """
+
+    lists: str
+    splits: dict[str, str]
+    order: str
+    pictures: str
+
+
+class Line(NamedTuple):
+    """One face of a list."""
+
+    name: str
+    box: faces.Box
+    code: int
+
+
+_KIND = r'\.(?:jpe?g|png|bmp)'
+FORMS = {
+    # What is in the list of all and in neither of the others is the test part.
+    'older': Form(
+        r'(?P<part>train_list|val_list|total)\.txt',
+        {'train_list': 'train', 'val_list': 'validation', 'total': 'test'},
+        'afe',
+        rf'images/(?P<id>.+){_KIND}',
+    ),
+    'newer': Form(
+        r'TrainTest/(?P<part>Train|Test)\.csv',
+        {'train': 'train', 'test': 'test'},
+        'alphabetical',
+        rf'src/image/(?P<id>.+){_KIND}',
+    ),
+}
+_COUNTS = {
+    'older': (
+        counts.Count('train rows', 32_757, True),
+        counts.Count('validation rows', 5_464, False),
+        counts.Count('test rows', 16_380, False),
+        counts.Count('rows', 54_601, False),
+    ),
+    'newer': (counts.Count('rows', 54_601, False),),
+}
+
+
+def options() -> dict[str, tuple[type, Any, str]]:
+    """What can be set when preparing: name to (type, default, help)."""
+    return corpus.OPTIONS | faces.OPTIONS
+
+
+def make_builder(
+    config_name: str | None,
+    *,
+    data_dir: str | os.PathLike[str],
+    manual_dir: str | os.PathLike[str] | None = None,
+    **values: Any,
+) -> corpus.Builder:
+    """The builder of one protocol; see `corpus.make`."""
+    folders = {'data_dir': data_dir, 'manual_dir': manual_dir}
+    return corpus.make(Builder, config_name, options(), values, **folders)
+
+
+class Builder(corpus.Builder):
+    """Writes the owners' parts: train and validation (older form), train and test (newer form)."""
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = NEEDS
+    BUILDER_CONFIGS: ClassVar = corpus.configs(PROTOCOLS)
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self._form = ''
+
+    def expected(self) -> tuple[counts.Count, ...]:
+        """The counts of the form that was found."""
+        return _COUNTS[self._form]
+
+    def items(self, tree: trees.Tree) -> Iterator[corpus.Item]:
+        """Faces of the lists in their order; what a list before had already is passed over."""
+        self._form, lists = find_lists(tree, f'{self.name} needs {NEEDS}')
+        form = FORMS[self._form]
+        pictures = tree.index(form.pictures)
+        landmarks = tree.index(r'landmark_5/(?P<id>.+)\.txt')
+        earlier: set[Line] = set()
+        boxes: dict[str, faces.Box] = {}
+        for part, split in form.splits.items():
+            here = set()
+            for line, where in self._lines(tree, lists.get(part, '')):
+                here.add(line)
+                if line in earlier:
+                    continue
+                self.found['rows'] += 1
+                self.found[f'{split} rows'] += 1
+                label = self.keep(line.code, form.order, line.name, where)
+                key = stem(line.name).lower()
+                if label is None:
+                    continue
+                if key not in pictures:
+                    self.drops.add(corpus.MISSING, line.name)
+                    continue
+                first = boxes.setdefault(line.name, line.box) == line.box
+                yield corpus.Item(
+                    line.name if first else f'{line.name}#{as_text(line.box)}',
+                    label,
+                    pictures[key],
+                    split=split,
+                    box=line.box,
+                    points=read_points(tree, landmarks.get(key, '')),
+                )
+            earlier |= here
+
+    @staticmethod
+    def _lines(tree: trees.Tree, path: str) -> Iterator[tuple[Line, str]]:
+        for number, text in tree.lines(path) if path else ():
+            where = f'{path} line {number}'
+            yield read_line(text, where), where
+
+
+def find_lists(tree: trees.Tree, needs: str) -> tuple[str, dict[str, str]]:
+    """Tells the form by the names of the lists.
+
+    Args:
+        tree: the user's files.
+        needs: what the message begins with if there are none.
+
+    Returns:
+        Name of the form, and its lists by part.
+
+    Raises:
+        InputError: there are no lists, or those of both forms.
+    """
+    found = {name: tree.find(form.lists).values() for name, form in FORMS.items()}
+    forms = [name for name, lists in found.items() if lists]
+    if not forms:
+        raise InputError(f'{needs}; {tree.describe()}')
+    if len(forms) > 1:
+        names = ', '.join(file.path for lists in found.values() for file in lists)
+        raise InputError(
+            f'these are lists of both forms, whose codes differ: {names}. Give a folder with one'
+        )
+    return forms[0], {file.groups['part'].lower(): file.path for file in found[forms[0]]}
+
+
+def as_text(box: faces.Box) -> str:
+    """A box as part of a name, for further faces of the same frame."""
+    return ','.join(f'{side:g}' for side in box)
+
+
+def stem(name: str) -> str:
+    """A listed name as `Form.pictures` has it: without the extension of a picture."""
+    name = name.replace('\\', '/').removeprefix('./')
+    before, _, kind = name.rpartition('.')
+    return before if kind.lower() in ('jpg', 'jpeg', 'png', 'bmp') else name
+
+
+def read_line(text: str, where: str) -> Line:
+    """Reads a line `name left top right bottom code`.
+
+    Args:
+        text: the line; between its parts any white space, whatever the file is called.
+        where: file and line, for messages.
+
+    Returns:
+        The face.
+
+    Raises:
+        InputError: other columns, or no numbers.
+    """
+    try:
+        name, left, top, right, bottom, code = text.rsplit(maxsplit=5)
+        box = (float(left), float(top), float(right), float(bottom))
+        return Line(name, box, int(code))
+    except ValueError as error:
+        raise InputError(
+            f'{where}: expected `name left top right bottom code` with blanks between, got '
+            f'{text[:80]!r} ({error})'
+        ) from error
+
+
+def read_points(tree: trees.Tree, path: str) -> tuple[float, ...]:
+    """Reads five landmarks.
+
+    Args:
+        tree: the user's files.
+        path: the file; empty for none.
+
+    Returns:
+        x and y of each, ten numbers; empty where there is no file.
+
+    Raises:
+        InputError: not ten numbers.
+    """
+    if not path:
+        return ()
+    try:
+        points = tuple(map(float, tree.read(path).split()))
+    except ValueError as error:
+        raise InputError(f'{path}: not numbers ({error})') from error
+    if len(points) != _POINTS:
+        raise InputError(f'{path}: {len(points)} numbers, expected 5 x 2')
+    return points

@@ -1,0 +1,1 @@
+"""AffectNet: faces from the web with expression, valence and arousal."""

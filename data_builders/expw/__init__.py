@@ -1,0 +1,1 @@
+"""ExpW: faces in whole pictures from the web."""

@@ -1,0 +1,1 @@
+"""FER+: FER2013's faces with the votes of ten people each."""
