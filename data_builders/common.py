@@ -22,6 +22,10 @@ _KEPT = ('JPEG', 'MPO', 'PNG')
 _PNG_MODES = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16')
 
 
+class LeftOut(Exception):
+    """Raised while an item is read: it is left out, and counted under the message as reason."""
+
+
 class Drops:
     """Counts what a builder leaves out, by reason, with a few names each."""
 
@@ -37,6 +41,14 @@ class Drops:
 
     def __len__(self) -> int:
         return self._counts.total()
+
+    def count(self, reason: str) -> int:
+        """How many were left out for a reason."""
+        return self._counts[reason]
+
+    def summary(self) -> str:
+        """Numbers and reasons in one line, for messages."""
+        return ', '.join(f'{n} {reason}' for reason, n in self._counts.most_common()) or 'none'
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """`{reason: {'count': n, 'examples': up to five names}}`, most frequent first."""
@@ -54,6 +66,7 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         manual_dir: the folder with the user's files, or None to take TFDS's own manual folder.
         drops: what was left out so far.
         total: number of images to come at most, once known (for progress bars).
+        EXTRA: features of the corpus beside the common record; training never looks at them.
         workers, beam: where examples are made, see `distributing.examples`.
         whole_pictures: whether faces are cut out afterwards: examples then hold the owners' whole
             picture and, where they ship them, `box` and `landmarks` (see `aligning.Aligner`).
@@ -62,6 +75,7 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
     VERSION = tfds.core.Version('1.0.0')
     RELEASE_NOTES: ClassVar = {'1.0.0': 'First release.'}
     IMAGE_SHAPE: tuple[int | None, int | None, int] = (None, None, 3)
+    EXTRA: ClassVar[dict[str, Any]] = {}
 
     def __init__(
         self,
@@ -93,6 +107,7 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
                     'label': tfds.features.ClassLabel(names=EXPRESSIONS),
                     'file': tfds.features.Text(),
                     'subject': tfds.features.Text(),
+                    **self.EXTRA,
                 }
             ),
             supervised_keys=('image', 'label'),
@@ -203,9 +218,20 @@ def png(image: Image.Image) -> bytes:
     return out.getvalue()
 
 
-def record(image: bytes, label: int, file: str, subject: str = '') -> dict[str, Any]:
-    """One example of the common form; `subject` is empty where it is not known."""
-    return {'image': image, 'label': label, 'file': file, 'subject': subject}
+def record(image: bytes, label: int, file: str, subject: str = '', **extra: Any) -> dict[str, Any]:
+    """One example of the common form, and the corpus's own values beside it.
+
+    Args:
+        image: bytes of an image file.
+        label: canonical label 0..6.
+        file: the owners' name of the image.
+        subject: the person; empty where not known.
+        **extra: values of the builder's `EXTRA` features.
+
+    Returns:
+        The example.
+    """
+    return {'image': image, 'label': label, 'file': file, 'subject': subject, **extra}
 
 
 def make(
@@ -245,5 +271,4 @@ def checked_examples(
         empty = False
         yield example
     if empty:
-        reasons = ', '.join(f'{n["count"]} {reason}' for reason, n in drops.as_dict().items())
-        raise InputError(f'no image is left in split {split!r}; left out: {reasons or "none"}')
+        raise InputError(f'no image is left in split {split!r}; left out: {drops.summary()}')

@@ -28,8 +28,9 @@ def examples(
             `on_corrupt` says whether a bad image is left out or ends the build.
         split: name of the split, for messages.
         items: one for each example, small; they travel between processes.
-        make: makes key and example of an item, raises InputError for a bad image. A function of a
-            module, or a `functools.partial` of one, so that it can travel.
+        make: makes key and example of an item, raises InputError for a bad image,
+            `common.LeftOut` for one that is not wanted. A function of a module, or a
+            `functools.partial` of one, so that it can travel.
         name: what to call an item among the drops.
 
     Returns:
@@ -50,13 +51,15 @@ def examples(
 
 def _good(
     items: Sequence[Any],
-    made: Iterator[Example | InputError],
+    made: Iterator[Example | InputError | common.LeftOut],
     drops: common.Drops,
     drop: bool,
     name: Callable[[Any], str],
 ) -> Iterator[Example]:
     for item, example in zip(items, made, strict=True):
-        if not isinstance(example, InputError):
+        if isinstance(example, common.LeftOut):
+            drops.add(str(example), name(item))
+        elif not isinstance(example, InputError):
             yield example
         elif drop:
             drops.add('corrupt image', name(item))
@@ -64,11 +67,20 @@ def _good(
             raise InputError(f'{example} {_HINT}') from example
 
 
-def _tried(make: Callable[[Any], Example], item: Any) -> Example | InputError:
+def _tried(make: Callable[[Any], Example], item: Any) -> Example | InputError | common.LeftOut:
     try:
         return make(item)
-    except InputError as error:
+    except (InputError, common.LeftOut) as error:
         return error
+
+
+def _whole(make: Callable[[Any], Example], item: Any) -> Example:
+    try:
+        return make(item)
+    except common.LeftOut as reason:
+        raise InputError(
+            f'{item} is to be left out ({reason}), which Apache Beam cannot count; use --workers'
+        ) from reason
 
 
 def _transform(split: str, items: Sequence[Any], make: Callable[[Any], Example]) -> Any:
@@ -77,7 +89,7 @@ def _transform(split: str, items: Sequence[Any], make: Callable[[Any], Example])
     return (
         f'items of {split}' >> apache_beam.Create(items)
         | f'spread {split}' >> apache_beam.Reshuffle()
-        | f'examples of {split}' >> apache_beam.Map(make)
+        | f'examples of {split}' >> apache_beam.Map(functools.partial(_whole, make))
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from data_builders import aligning, distributing
+from data_builders import aligning, counts, distributing
 from dmsrl_jax.data import corpora, faces
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import EXPRESSIONS
@@ -68,6 +68,7 @@ def prepare(
     data_dir: str | os.PathLike[str] | None = None,
     manual_dir: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
+    strict: bool = False,
     progress: Callable[[str, int | None], Any] | None = None,
     align: faces.Settings | None = None,
     workers: int = 0,
@@ -81,6 +82,7 @@ def prepare(
         data_dir: where prepared corpora lie; None for `corpora.default_data_dir()`.
         manual_dir: the folder with the user's files, for builders that need some.
         overwrite: whether to replace a corpus that is there already.
+        strict: whether a certain count that differs is an error; if not, the report says so.
         progress: called with (name, images to come or None); gives an object with `update()` and
             `close()`.
         align: how to cut the faces out of the images; None leaves the images as they are.
@@ -92,12 +94,12 @@ def prepare(
 
     Raises:
         InputError: files that are missing or wrong, a corpus with other options that is in the
-            way, no permission or no space to write.
+            way, no permission or no space to write, `strict` and an incomplete corpus.
     """
     module, (corpus, _, config) = corpora.builder_module(name), name.partition('/')
     root = pathlib.Path(data_dir).expanduser() if data_dir else corpora.default_data_dir()
     source = str(pathlib.Path(manual_dir).expanduser().resolve()) if manual_dir else None
-    chosen = {**options, **({'align': aligning.as_text(align)} if align else {})}
+    chosen = {**_kept(options), **({'align': aligning.as_text(align)} if align else {})}
     with _write_errors(root), _staging(root, name.replace('/', '_')) as staging:
         builder = module.make_builder(
             config or None, data_dir=str(staging), manual_dir=source, **options
@@ -105,7 +107,9 @@ def prepare(
         built = pathlib.Path(builder.data_dir)
         final = root / built.relative_to(staging)
         if (final / 'dataset_info.json').exists() and not overwrite:
-            return final, _same(final, chosen, source), False
+            report = _same(final, chosen, source)
+            _require(strict, report)
+            return final, report, False
         _check_source(name, module, source, root)
         start = time.perf_counter()
         aligner = align and aligning.Aligner(align, cache=root / aligning.CACHE, workers=workers)
@@ -119,14 +123,29 @@ def prepare(
             'manual_dir': source,
             'seconds': round(time.perf_counter() - start, 1),
             'splits': _count(built),
+            'split_note': getattr(builder, 'split_note', ''),
             'drops': builder.drops.as_dict() if hasattr(builder, 'drops') else {},
         }
+        measured = counts.measure(report['splits'], getattr(builder, 'found', {}))
+        expected = builder.expected() if hasattr(builder, 'expected') else ()
+        report['counts'] = counts.compare(expected, measured)
+        _require(strict, report)
         if aligner:
             report['faces'] = aligner.report()
             (built / aligning.WITHOUT).write_text('\n'.join([*aligner.without, '']))
         (built / corpora.REPORT).write_text(json.dumps(report, indent=2) + '\n')
         _replace(built, final, staging)
         return final, report, True
+
+
+def _kept(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as the report keeps them: a password is nobody else's business."""
+    return {name: value for name, value in options.items() if name != 'password'}
+
+
+def _require(strict: bool, report: Mapping[str, Any]) -> None:
+    if strict:
+        counts.require(report.get('corpus', 'the corpus'), report.get('counts', []))
 
 
 def _same(final: pathlib.Path, options: Mapping[str, Any], source: str | None) -> dict[str, Any]:
@@ -142,7 +161,7 @@ def _same(final: pathlib.Path, options: Mapping[str, Any], source: str | None) -
             f'{final} is there already, prepared with {"; ".join(differ)}. Pass --overwrite to '
             'replace it'
         )
-    return report or {'splits': _count(final, keep=False), 'drops': {}, 'options': dict(options)}
+    return report or {'splits': _count(final, keep=False), 'drops': {}, 'options': options}
 
 
 def _check_source(name: str, module: Any, source: str | None, root: pathlib.Path) -> None:

@@ -20,6 +20,8 @@ from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import EXPRESSIONS
 from experiments import cli
 
+_LISTED = 4
+
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines the flags of this command (not at import: other commands use the same names)."""
@@ -30,6 +32,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
          '~/.cache/dmsrl_jax/corpora).', flag_values=values)  # fmt: skip
     flags.DEFINE_multi_string('set', [], 'Option of the builder: key=value.', flag_values=values)
     switch('overwrite', False, 'Replace the corpus if it is there.', flag_values=values)
+    switch('strict', False, 'End with an error if the corpus is not complete (a count that is '
+           'certain differs).', flag_values=values)  # fmt: skip
     flags.DEFINE_integer('workers', 0, 'Processes that read, draw and cut; 0: none beside this '
                          'one.', lower_bound=0, flag_values=values)  # fmt: skip
     text('beam_pipeline_options', '', 'Build through Apache Beam with these options, such as '
@@ -97,6 +101,7 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
         data_dir=flag['data_dir'],
         manual_dir=flag['manual_dir'],
         overwrite=flag['overwrite'],
+        strict=flag['strict'],
         progress=preparing.Progress,
         align=align,
         workers=flag['workers'],
@@ -126,7 +131,9 @@ def parse_settings(texts: Sequence[str]) -> dict[str, str]:
 
 
 def summary(folder: pathlib.Path, report: dict[str, Any]) -> str:
-    """The report as a table: images per class and split, drops, where it lies."""
+    """The report as a table: images per class and split, drops, counts, where it lies."""
+    from data_builders import counts
+
     splits = report['splits']
     widths = [max(10, *map(len, splits)), *(max(7, len(word)) for word in EXPRESSIONS), 7]
     lines = [_row(['split', *EXPRESSIONS, 'images'], widths)]
@@ -140,6 +147,9 @@ def summary(folder: pathlib.Path, report: dict[str, Any]) -> str:
         examples = ', '.join(found['examples'])
         more = ', ...' if found['count'] > len(found['examples']) else ''
         lines.append(f'  {found["count"]:6d}  {reason}: {examples}{more}')
+    lines += counts.describe(report.get('counts', []))
+    if report.get('split_note'):
+        lines.append(f'split: {report["split_note"]}')
     if 'faces' in report:
         from data_builders import aligning
 
@@ -176,7 +186,7 @@ def next_command(name: str, data_dir: str | None) -> str:
 def listing(data_dir: str | None) -> str:
     """All corpora with a builder, and those that are prepared with their numbers of images."""
     lines = ['can be prepared (--corpus NAME, details: --help_corpus):']
-    lines += [f'  {name}' for name in corpora.registered()]
+    lines += [f'  {_with_protocols(name)}' for name in corpora.registered()]
     lines.append(f'prepared in {data_dir or corpora.default_data_dir()}:')
     for name, folder in corpora.prepared(data_dir).items():
         splits = corpora.report(folder).get('splits', {})
@@ -185,16 +195,28 @@ def listing(data_dir: str | None) -> str:
     return '\n'.join(lines)
 
 
+def _with_protocols(name: str) -> str:
+    protocols = getattr(corpora.builder_module(name), 'PROTOCOLS', {})
+    more = f', ... ({len(protocols)} in all)' if len(protocols) > _LISTED else ''
+    names = ', '.join(list(protocols)[:_LISTED])
+    return f'{name}: {names}{more}' if protocols else name
+
+
 def help_text(name: str) -> str:
-    """A builder's README and options."""
+    """A builder's README, protocols and options."""
     from data_builders import preparing
 
     module = corpora.builder_module(name)
     readme = pathlib.Path(module.__file__ or '').with_name('README.md')
     command = f'python experiments/prepare.py --corpus {name}'
+    protocols = getattr(module, 'PROTOCOLS', {})
+    command += '[/PROTOCOL]' if protocols and '/' not in name else ''
     command += ' --manual_dir DIR' if getattr(module, 'NEEDS', '') else ''
-    options = preparing.describe_options(module.options())
-    return f'{readme.read_text()}\nCommand: {command} [--set option=value ...]\n{options}'
+    lines = ['', f'Command: {command} [--set option=value ...]']
+    lines += ['Its protocols, the first one if none is named:'] if protocols else []
+    lines += [f'  {key}: {text}' for key, text in protocols.items()]
+    lines.append(preparing.describe_options(module.options()))
+    return readme.read_text() + '\n'.join(lines)
 
 
 if __name__ == '__main__':

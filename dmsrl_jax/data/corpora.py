@@ -166,16 +166,19 @@ def load(name: str, split: str, *, data_dir: str | os.PathLike[str] | None = Non
     Args:
         name: `<corpus>` or `<corpus>/<config>`, see `find`.
         split: `train`, `test`, ..., `all` for all of them, sums such as `train+test`, slices such
-            as `train[:90%]`.
+            as `train[:90%]`. `test` is `validation` where the owners keep the test labels to
+            themselves and there is no `test`.
         data_dir: where prepared corpora lie; None for `default_data_dir()`.
 
     Returns:
-        The corpus.
+        The corpus; its `split` says what was taken.
 
     Raises:
         InputError: it is not prepared, damaged, has no such split, or the split is empty.
     """
     full, folder = find(name, data_dir)
+    if split == 'test' and 'validation' in (splits := _builder(folder).info.splits):
+        split = 'test' if 'test' in splits else 'validation'
     return Corpus(full, split, folder)
 
 
@@ -199,7 +202,10 @@ class Corpus:
         return self._length
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """One record: `image` (encoded bytes), `label` (0..6), `file`, and `subject` if known."""
+        """One record: `image` (encoded bytes), `label` (0..6), `file`, `subject`, and what else.
+
+        The corpus's own values, such as `valence` or `votes`, are numbers, texts or arrays.
+        """
         index = int(index)
         if not -self._length <= index < self._length:
             raise IndexError(f'{self!r} has {self._length} images, asked for number {index}')
@@ -251,7 +257,9 @@ class Corpus:
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode()
-    return value.item() if isinstance(value, np.generic | np.ndarray) else value
+    if isinstance(value, np.generic | np.ndarray):
+        return value if value.ndim else value.item()
+    return value
 
 
 def _builder(folder: pathlib.Path) -> Any:

@@ -1,0 +1,1 @@
+"""CK+: posed expressions filmed in the laboratory, from neutral to peak."""

@@ -1,0 +1,174 @@
+"""TFDS builder of CK+: frames of the sequences whose emotion is labelled."""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data_builders import corpus, counts, faces, sequences, splits, trees
+from dmsrl_jax.errors import InputError
+
+NEEDS = (
+    'extended-cohn-kanade-images.zip and Emotion_labels.zip (FACS_labels.zip and Landmarks.zip if '
+    'you have them), or the folders cohn-kanade-images/ and Emotion/ that they unpack to'
+)
+PROTOCOLS = {
+    'peak3_neutral': 'last 3 frames, and the first one as neutral: 309 x 4 = 1,236 images',
+    'peak3': 'last 3 frames, no neutral: 309 x 3 = 927 images',
+    'peak1': 'last frame, no neutral: 309 images',
+    'peak1_neutral': 'last frame, and the first one as neutral: 309 x 2 = 618 images',
+}
+_PEAKS = {'peak3_neutral': 3, 'peak3': 3, 'peak1': 1, 'peak1_neutral': 1}
+_SEQUENCE = r'(?P<subject>S\d{3})/(?P<number>\d{3})/'
+_FRAME = r'S\d{3}_\d{3}_(?P<frame>\d{8})'
+# Sequences of surprise, fear, disgust, happiness, sadness and anger.
+_SEQUENCES = (83, 25, 59, 69, 28, 45)
+_UNITS = 100
+
+
+def _counts(protocol: str) -> tuple[counts.Count, ...]:
+    neutral = sum(_SEQUENCES) if protocol.endswith('neutral') else 0
+    classes = [_PEAKS[protocol] * number for number in _SEQUENCES] + [neutral]
+    return (
+        counts.Count('sequences', 593, True),
+        counts.Count('labelled sequences', 327, True),
+        counts.Count('subjects', 123, True),
+        counts.Count('all images', sum(classes), True),
+        *counts.per_class('all', classes, certain=True),
+    )
+
+
+def options() -> dict[str, tuple[type, Any, str]]:
+    """What can be set when preparing: name to (type, default, help)."""
+    return corpus.OPTIONS | splits.OPTIONS
+
+
+def make_builder(
+    config_name: str | None,
+    *,
+    data_dir: str | os.PathLike[str],
+    manual_dir: str | os.PathLike[str] | None = None,
+    **values: Any,
+) -> corpus.Builder:
+    """The builder of one protocol; see `corpus.make`."""
+    folders = {'data_dir': data_dir, 'manual_dir': manual_dir}
+    return corpus.make(Builder, config_name, options(), values, **folders)
+
+
+class Builder(corpus.Builder):
+    """Writes train and test, a split of our own by person."""
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = NEEDS
+    BUILDER_CONFIGS: ClassVar = corpus.configs(PROTOCOLS)
+    COUNTS: ClassVar = {protocol: _counts(protocol) for protocol in PROTOCOLS}
+    EXTRA: ClassVar = {
+        'sequence': tfds.features.Text(),
+        'action_units': tfds.features.Tensor(shape=(_UNITS,), dtype=np.int32),
+    }
+
+    def items(self, tree: trees.Tree) -> Iterator[corpus.Item]:
+        """Frames of the sequences that have a label file, in the order of their names."""
+        self.need(tree, rf'{_SEQUENCE}{_FRAME}\.png')
+        self.need(tree, rf'{_SEQUENCE}{_FRAME}_emotion\.txt')
+        filmed = by_sequence(tree, rf'{_SEQUENCE}{_FRAME}\.png')
+        labels = by_sequence(tree, rf'{_SEQUENCE}{_FRAME}_emotion\.txt')
+        units = by_sequence(tree, rf'{_SEQUENCE}{_FRAME}_facs\.txt')
+        landmarks = by_sequence(tree, rf'{_SEQUENCE}{_FRAME}_landmarks\.txt')
+        self.found['sequences'] = len(filmed)
+        self.found['subjects'] = len({subject for subject, _ in filmed})
+        for key, frames in filmed.items():
+            name = '/'.join(key)
+            if key not in labels:
+                self.drops.add('sequence without an emotion', name)
+                continue
+            self.found['labelled sequences'] += 1
+            (peak, path), *_ = sorted(labels[key].items())
+            label = self.keep(int(numbers(tree, path, 1)[0][0]), 'ckplus', name, path)
+            if label is None:
+                continue
+            coded = action_units(tree, list(units.get(key, {}).values()))
+            for frame, code in self._chosen(frames, peak, label, name):
+                place = landmarks.get(key, {}).get(frame)
+                absent = np.full(_UNITS, -1, np.int32)
+                extra = {'sequence': name, 'action_units': absent if code != label else coded}
+                yield corpus.Item(
+                    f'{name}/{frames[frame].rpartition("/")[2]}',
+                    code,
+                    frames[frame],
+                    subject=key[0],
+                    points=faces.five_points(numbers(tree, place, 2)) if place else (),
+                    extra=extra,
+                )
+
+    def _chosen(
+        self, frames: dict[int, str], peak: int, label: int, name: str
+    ) -> list[tuple[int, int]]:
+        """Frame and label of the peak, which is named by the label's file, and of the beginning."""
+        neutral = self.protocol.endswith('neutral')
+        upto = [frame for frame in sorted(frames) if frame <= peak]
+        chosen = sequences.to_peak(upto, label, peaks=_PEAKS[self.protocol], neutral=neutral)
+        if peak not in frames or not chosen:
+            self.drops.add(sequences.TOO_SHORT, name)
+            return []
+        return chosen
+
+
+def by_sequence(tree: trees.Tree, pattern: str) -> dict[tuple[str, str], dict[int, str]]:
+    """Files of each sequence.
+
+    Args:
+        tree: the user's files.
+        pattern: with the groups subject, number and frame.
+
+    Returns:
+        (subject, number of the sequence) to number of the frame to name of the file.
+    """
+    found_in: dict[tuple[str, str], dict[int, str]] = {}
+    for found in tree.find(pattern).values():
+        key = (found.groups['subject'].upper(), found.groups['number'])
+        found_in.setdefault(key, {})[int(found.groups['frame'])] = found.path
+    return found_in
+
+
+def numbers(tree: trees.Tree, path: str, columns: int) -> list[tuple[float, ...]]:
+    """Reads a file of numbers such as `3.0000000e+00`.
+
+    Args:
+        tree: the user's files.
+        path: the file.
+        columns: numbers per line.
+
+    Returns:
+        One tuple per line, at least one.
+
+    Raises:
+        InputError: no line, or other than numbers, or not that many in a line.
+    """
+    try:
+        rows = [tuple(map(float, text.split())) for _, text in tree.lines(path)]
+    except ValueError as error:
+        raise InputError(f'{path}: expected numbers ({error})') from error
+    if not rows or any(len(row) != columns for row in rows):
+        raise InputError(f'{path}: expected lines of {columns} numbers')
+    return rows
+
+
+def action_units(tree: trees.Tree, paths: Sequence[str]) -> np.ndarray:
+    """Reads the action units of a sequence's peak.
+
+    Args:
+        tree: the user's files.
+        paths: the files; none where the sequence is not coded.
+
+    Returns:
+        int32 [100]: at each unit's number its intensity 1..5, 0 where it is seen without
+        intensity, -1 where it is not coded.
+    """
+    units = np.full(_UNITS, -1, np.int32)
+    for path in paths:
+        for unit, intensity in numbers(tree, path, 2):
+            if 0 <= unit < _UNITS:
+                units[int(unit)] = int(intensity)
+    return units

@@ -1,0 +1,245 @@
+"""Base of the builders of licensed corpora: a builder names items, the rest is the same for all."""
+
+import collections
+import functools
+import os
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import tensorflow_datasets as tfds
+
+from data_builders import common, distributing, faces, label_codes, splits, trees
+from data_builders.counts import Count
+from dmsrl_jax.errors import InputError
+
+OPTIONS: dict[str, tuple[type, Any, str]] = {
+    'password': (str, '', 'password of the archives; it is not kept'),
+    'on_corrupt': (str, 'error', 'error, or drop: leave corrupt images out and count them'),
+}
+_SPLITS = ('train', 'validation', 'test')
+MISSING = 'listed, but there is no such file'
+
+
+class Item(NamedTuple):
+    """One image before it is read.
+
+    Attributes:
+        file: the owners' name, unique in the corpus; key and `file` of the record.
+        label: canonical label 0..6.
+        path: name in the tree.
+        split: owners' split; empty where the corpus has none and our own decides.
+        subject: the person; empty where not known.
+        box: the owners' box of the face, (left, top, right, bottom) in pixels, where they ship
+            whole pictures with boxes.
+        points: the owners' landmarks brought to five, see `faces.five_points`; empty for none.
+        extra: values of the features of `Builder.EXTRA`.
+    """
+
+    file: str
+    label: int
+    path: str
+    split: str = ''
+    subject: str = ''
+    box: faces.Box | None = None
+    points: tuple[float, ...] = ()
+    extra: Mapping[str, Any] = {}
+
+
+def configs(protocols: Mapping[str, str]) -> list[tfds.core.BuilderConfig]:
+    """Builder configs of a table of protocols, name to description."""
+    return [
+        tfds.core.BuilderConfig(name=name, description=text) for name, text in protocols.items()
+    ]
+
+
+def make(
+    builder: type['Builder'],
+    config_name: str | None,
+    options: dict[str, tuple[type, Any, str]],
+    values: dict[str, Any],
+    **folders: str | os.PathLike[str] | None,
+) -> 'Builder':
+    """Builds a builder; what `make_builder` functions call.
+
+    Args:
+        builder: the class.
+        config_name: a protocol, None for the first one.
+        options: its table of options.
+        values: values given by the user.
+        **folders: `data_dir` and `manual_dir`.
+
+    Returns:
+        The builder.
+
+    Raises:
+        InputError: no such protocol, an unknown option, or a value out of range.
+    """
+    known = {config.name: config for config in builder.BUILDER_CONFIGS}
+    name = config_name or next(iter(known))
+    if name not in known:
+        texts = '\n'.join(f'  {key}: {config.description}' for key, config in known.items())
+        raise InputError(f'{builder.name} has no protocol {name!r}; it has\n{texts}')
+    if values.get('on_corrupt', 'error') not in ('error', 'drop'):
+        raise InputError(f'on_corrupt={values["on_corrupt"]!r} must be error or drop')
+    made = common.make(builder, options, values, config=known[name], **folders)
+    assert isinstance(made, Builder)
+    return made
+
+
+class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """Base class; a builder gives `items`, and `picture` where an image is not simply a file.
+
+    Attributes:
+        COUNTS: protocol to the numbers that the complete corpus should give.
+        STATE: names of further attributes that `picture` reads.
+        found: what is counted beside images: `subjects`, and what `items` counts.
+        split_note: where the splits come from, if not from the owners; for the report.
+    """
+
+    COUNTS: ClassVar[Mapping[str, tuple[Count, ...]]] = {}
+    STATE: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.found: collections.Counter[str] = collections.Counter()
+        self.split_note = ''
+
+    @property
+    def protocol(self) -> str:
+        """Name of the config."""
+        return self.builder_config.name
+
+    def expected(self) -> tuple[Count, ...]:
+        """The counts of this protocol."""
+        return self.COUNTS.get(self.protocol, ())
+
+    def items(self, tree: trees.Tree) -> Iterable[Item]:
+        """Names the images, in a fixed order; what is left out goes to `drops`."""
+        raise NotImplementedError
+
+    def picture(self, tree: trees.Tree, item: Item) -> bytes:
+        """Bytes of an item's image file, whole, before the face is cut out."""
+        return tree.read(item.path)
+
+    def need(self, tree: trees.Tree, pattern: str, *, without: str = '') -> dict[str, trees.Found]:
+        """`tree.find`, but finding nothing is an InputError that says what was expected."""
+        if found := tree.find(pattern, without=without):
+            return found
+        raise InputError(
+            f'{self.name} needs {self.MANUAL_DOWNLOAD_INSTRUCTIONS}; found no file like '
+            f'{trees.readable(pattern)}; {tree.describe()}'
+        )
+
+    def keep(self, code: int, order: str, name: str, where: str = '') -> int | None:
+        """The canonical label of a corpus's code; notes those that are none of the seven.
+
+        Args:
+            code: the owners' number.
+            order: a key of `label_codes.ORDERS`.
+            name: the image, for the list of drops.
+            where: file and line, for messages.
+
+        Returns:
+            The label, or None for a known code that is not kept.
+
+        Raises:
+            InputError: the order does not have the code.
+        """
+        try:
+            label = label_codes.canonical(code, order)
+        except InputError as error:
+            raise InputError(f'{where or name}: {error}') from error
+        if label is None:
+            self.drops.add(f'label {label_codes.ORDERS[order][code]}', name)
+        return label
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        values = {name: default for name, (_, default, _) in OPTIONS.items()} | self.options
+        tree = trees.Tree(
+            self.source_folder(dl_manager),
+            scratch=pathlib.Path(self._data_dir_root),
+            password=values['password'],
+        )
+        items = self._unique(self.items(tree))
+        for message in tree.unopened:
+            self.drops.add('archive that could not be opened', message)
+        missing = self.drops.count(MISSING)
+        if not items or missing > len(items):
+            raise InputError(
+                f'{self.name}/{self.protocol} needs {self.MANUAL_DOWNLOAD_INSTRUCTIONS}; '
+                f'{len(items)} images were found and {missing} are listed, but not there; '
+                f'left out: {self.drops.summary()}; {tree.describe()}'
+            )
+        self.total = len(items)
+        self.found.setdefault('subjects', len({item.subject for item in items if item.subject}))
+        parts = self._parts(items)
+        if self.workers or self.beam:
+            tree.unpack(item.path for item in items)
+        return {
+            split: self._generate_examples(split, tree, parts[split])
+            for split in sorted(parts, key=lambda s: (*_SPLITS, s).index(s))
+        }
+
+    def _unique(self, items: Iterable[Item]) -> list[Item]:
+        kept: dict[str, Item] = {}
+        for item in items:
+            if item.file in kept:
+                self.drops.add('listed again', item.file)
+            else:
+                kept[item.file] = item
+        return list(kept.values())
+
+    def _parts(self, items: list[Item]) -> dict[str, list[Item]]:
+        """Items by split, those without one divided by person."""
+        defaults = {name: default for name, (_, default, _) in splits.OPTIONS.items()}
+        values: dict[str, Any] = defaults | self.options
+        open_ = {item.subject or item.file for item in items if not item.split}
+        tests = splits.test_groups(open_, values['test_fraction'], values['split_seed'])
+        if open_:
+            self.split_note = splits.NOTE.format(**values)
+        parts: dict[str, list[Item]] = {}
+        for item in items:
+            own = 'test' if (item.subject or item.file) in tests else 'train'
+            parts.setdefault(item.split or own, []).append(item)
+        return parts
+
+    def _generate_examples(self, split: str, tree: trees.Tree, items: list[Item]) -> Any:
+        make = functools.partial(_keyed, self, tree)
+        return distributing.examples(self, split, items, make, name=lambda item: item.file)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What reading an item needs: builders travel to the processes that read."""
+        names = ('options', 'whole_pictures', '_builder_config', *self.STATE)
+        return {name: self.__dict__[name] for name in names}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def example(self, tree: trees.Tree, item: Item) -> dict[str, Any]:
+        """Reads one item, perhaps in another process: `STATE` names the attributes there are.
+
+        Args:
+            tree: the user's files.
+            item: the image.
+
+        Returns:
+            The record; with `whole_pictures`, its box and landmarks beside the whole picture.
+
+        Raises:
+            InputError: the image is corrupt, or its box lies outside of it.
+            common.LeftOut: the builder does not want it.
+        """
+        data, extra = self.picture(tree, item), dict(item.extra)
+        if self.whole_pictures:
+            extra |= {'box': item.box} if item.box is not None else {}
+            extra |= {'landmarks': item.points} if item.points else {}
+        elif item.box is not None:
+            margin = self.options.get('margin', faces.OPTIONS['margin'][1])
+            data = faces.cut(data, item.box, margin, name=item.path)
+        data = common.stored_bytes(data, item.path)
+        return common.record(data, item.label, item.file, item.subject, **extra)
+
+
+def _keyed(builder: Builder, tree: trees.Tree, item: Item) -> tuple[str, dict[str, Any]]:
+    return item.file, builder.example(tree, item)

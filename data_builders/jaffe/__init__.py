@@ -1,0 +1,1 @@
+"""JAFFE: posed expressions of ten Japanese women."""

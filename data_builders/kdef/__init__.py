@@ -1,0 +1,1 @@
+"""KDEF: posed expressions of 70 persons from five angles."""

@@ -1,0 +1,1 @@
+"""MMI: video clips from neutral to an expression and back."""

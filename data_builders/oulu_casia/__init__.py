@@ -1,0 +1,1 @@
+"""Oulu-CASIA NIR&VIS: expressions filmed in visible light and near infrared."""

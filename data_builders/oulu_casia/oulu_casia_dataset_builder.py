@@ -1,0 +1,93 @@
+"""TFDS builder of Oulu-CASIA NIR&VIS: frames of the sequences of one camera and one light."""
+
+import itertools
+import os
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import tensorflow_datasets as tfds
+
+from data_builders import corpus, counts, sequences, splits, trees
+from dmsrl_jax import expressions
+
+NEEDS = (
+    'B_OriginalImg.zip or the folder OriginalImg/ with VL/Strong/P001/Anger/000.jpeg and the like '
+    '(for the protocols _cropped the preprocessed pictures, VL_Acropped/Strong/P001/...)'
+)
+_CAMERAS = {'vl': 'visible light', 'ni': 'near infrared'}
+_KINDS = {
+    'peak3_neutral': 'last 3 frames, and the first one as neutral: 480 x 4 = 1,920 images',
+    'peak3': 'last 3 frames, no neutral: 480 x 3 = 1,440 images',
+}
+_FORMS = {'': 'whole frames', '_cropped': "owners' crops"}
+PROTOCOLS = {
+    f'{camera}_{light}_{kind}{form}': f'{seen}, {light}, {frames}; {pictures}'
+    for (form, pictures), (kind, frames), (camera, seen), light in itertools.product(
+        _FORMS.items(), _KINDS.items(), _CAMERAS.items(), ('strong', 'weak', 'dark')
+    )
+}
+_PLACE = (
+    r'{camera}{form}/{light}/(?P<subject>P\d{{3}})/'
+    r'(?P<expression>Anger|Disgust|Fear|Happiness|Sadness|Surprise)/(?P<frame>\d{{3}})\.jpe?g'
+)
+_SEQUENCES, _SUBJECTS = 480, 80
+
+
+def _counts(protocol: str) -> tuple[counts.Count, ...]:
+    neutral = 'neutral' in protocol
+    return (
+        counts.Count('subjects', _SUBJECTS, True),
+        counts.Count('sequences', _SEQUENCES, False),
+        counts.Count('all images', _SEQUENCES * (3 + neutral), False),
+        *counts.per_class('all', (3 * _SUBJECTS,) * 6 + (_SEQUENCES * neutral,), certain=False),
+    )
+
+
+def options() -> dict[str, tuple[type, Any, str]]:
+    """What can be set when preparing: name to (type, default, help)."""
+    return corpus.OPTIONS | splits.OPTIONS
+
+
+def make_builder(
+    config_name: str | None,
+    *,
+    data_dir: str | os.PathLike[str],
+    manual_dir: str | os.PathLike[str] | None = None,
+    **values: Any,
+) -> corpus.Builder:
+    """The builder of one protocol; see `corpus.make`."""
+    folders = {'data_dir': data_dir, 'manual_dir': manual_dir}
+    return corpus.make(Builder, config_name, options(), values, **folders)
+
+
+class Builder(corpus.Builder):
+    """Writes train and test, a split of our own by person."""
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = NEEDS
+    BUILDER_CONFIGS: ClassVar = corpus.configs(PROTOCOLS)
+    COUNTS: ClassVar = {protocol: _counts(protocol) for protocol in PROTOCOLS}
+    EXTRA: ClassVar = {'sequence': tfds.features.Text()}
+
+    def items(self, tree: trees.Tree) -> Iterator[corpus.Item]:
+        """Frames of the sequences; the folder is the label."""
+        camera, light, *_ = self.protocol.split('_')
+        form = '_Acropped' if self.protocol.endswith('_cropped') else ''
+        pattern = _PLACE.format(camera=camera.upper(), form=form, light=light.capitalize())
+        filmed: dict[tuple[str, str], dict[str, str]] = {}
+        for found in self.need(tree, pattern).values():
+            key = (found.groups['subject'].upper(), found.groups['expression'].capitalize())
+            filmed.setdefault(key, {})[found.groups['frame']] = found.path
+        self.found['sequences'] = len(filmed)
+        for (subject, word), frames in sorted(filmed.items()):
+            name, label = f'{subject}/{word}', expressions.parse(word)
+            assert label is not None  # the pattern has the six only
+            chosen = sequences.to_peak(
+                sorted(frames), label, peaks=3, neutral='neutral' in self.protocol
+            )
+            if not chosen:
+                self.drops.add(sequences.TOO_SHORT, name)
+            for frame, code in chosen:
+                path = frames[frame]
+                file = '/'.join(path.split('/')[-5:])
+                extra = {'sequence': name}
+                yield corpus.Item(file, code, path, subject=subject, extra=extra)

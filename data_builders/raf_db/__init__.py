@@ -1,0 +1,1 @@
+"""RAF-DB, basic emotions: faces from the web in the wild."""

@@ -1,0 +1,163 @@
+"""TFDS builder of RAF-DB (basic emotions): aligned faces, or whole pictures with boxes."""
+
+import os
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data_builders import corpus, counts, faces, trees
+from dmsrl_jax.errors import InputError
+
+NEEDS = (
+    'the folder basic/ of RAF-DB: EmoLabel/list_patition_label.txt with Image/aligned or '
+    'aligned.zip, or (protocol original) with Image/original and Annotation/boundingbox'
+)
+PROTOCOLS = {
+    'aligned': "the owners' aligned faces, 100x100; train and test are the owners'",
+    'original': "whole pictures cut by the owners' boxes; train and test are the owners'",
+}
+_OTHERS = r'compound[^/]*'  # the sister set has files of the same names
+_ID = r'(?P<id>(?:train|test)_\d+)'
+_PICTURES = {'aligned': rf'{_ID}_aligned\.jpg', 'original': rf'{_ID}\.jpg'}
+_TRAIN = (1290, 281, 717, 4772, 1982, 705, 2524)
+_TEST = (329, 74, 160, 1185, 478, 162, 680)
+_COUNTS = (
+    counts.Count('listed images', 15339, True),
+    counts.Count('train images', 12271, True),
+    counts.Count('test images', 3068, True),
+    *counts.per_class('train', _TRAIN, certain=True),
+    *counts.per_class('test', _TEST, certain=False),
+)
+
+
+def options() -> dict[str, tuple[type, Any, str]]:
+    """What can be set when preparing: name to (type, default, help)."""
+    return corpus.OPTIONS | faces.OPTIONS
+
+
+def make_builder(
+    config_name: str | None,
+    *,
+    data_dir: str | os.PathLike[str],
+    manual_dir: str | os.PathLike[str] | None = None,
+    **values: Any,
+) -> corpus.Builder:
+    """The builder of one protocol; see `corpus.make`."""
+    folders = {'data_dir': data_dir, 'manual_dir': manual_dir}
+    return corpus.make(Builder, config_name, options(), values, **folders)
+
+
+class Builder(corpus.Builder):
+    """Writes train and test as the names of the images say."""
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = NEEDS
+    BUILDER_CONFIGS: ClassVar = corpus.configs(PROTOCOLS)
+    COUNTS: ClassVar = dict.fromkeys(PROTOCOLS, _COUNTS)
+    EXTRA: ClassVar = {
+        'gender': tfds.features.Scalar(np.int32),
+        'race': tfds.features.Scalar(np.int32),
+        'age': tfds.features.Scalar(np.int32),
+        'distribution': tfds.features.Tensor(shape=(7,), dtype=np.float32),
+    }
+
+    def items(self, tree: trees.Tree) -> Iterator[corpus.Item]:
+        """Images of the list in its order, or of class folders 1..7 where there is no list."""
+        self.need(tree, _PICTURES[self.protocol], without=_OTHERS)
+        pictures = tree.index(_PICTURES[self.protocol], without=_OTHERS)
+        cut = self.protocol == 'original'
+        boxes = tree.index(rf'boundingbox[^/]*/{_ID}(_boundingbox)?\.txt', without=_OTHERS)
+        attributes = tree.index(rf'{_ID}_manu_attri\.txt', without=_OTHERS)
+        distributions = read_distributions(tree)
+        for name, code, where in self._codes(tree):
+            self.found['listed images'] += 1
+            key = name.rpartition('.')[0].lower()
+            label = self.keep(code, 'raf', name, where)
+            if key not in pictures:
+                self.drops.add(corpus.MISSING, name)
+            elif cut and key not in boxes:
+                self.drops.add('no box', name)
+            elif label is not None:
+                points, extra = read_attributes(tree, attributes.get(key, ''))
+                extra['distribution'] = distributions.get(key, np.zeros(7, np.float32))
+                yield corpus.Item(
+                    name,
+                    label,
+                    pictures[key],
+                    split=key.partition('_')[0],
+                    box=read_box(tree, boxes[key]) if cut else None,
+                    points=points if cut else (),
+                    extra=extra,
+                )
+
+    def _codes(self, tree: trees.Tree) -> Iterator[tuple[str, int, str]]:
+        """File name, as in the list, code, and where that stands."""
+        lists = tree.find(r'list_pa(r)?tition_label\.txt', without=_OTHERS)
+        for found in lists.values():
+            for line, text in tree.lines(found.path):
+                name, *code = text.split()
+                where = f'{found.path} line {line}'
+                if len(code) != 1 or not code[0].isdecimal():
+                    raise InputError(f'{where}: expected `name code`, got {text!r}')
+                yield name, int(code[0]), where
+            return
+        in_folders = rf'(?P<code>[1-7])/{_PICTURES[self.protocol]}'
+        for found in self.need(tree, in_folders, without=_OTHERS).values():
+            yield f'{found.groups["id"]}.jpg', int(found.groups['code']), found.path
+
+
+def read_box(tree: trees.Tree, path: str) -> faces.Box:
+    """Reads left, top, right, bottom.
+
+    Raises:
+        InputError: not four numbers.
+    """
+    try:
+        left, top, right, bottom = map(float, tree.read(path).split())
+    except ValueError as error:
+        raise InputError(f'{path}: expected four numbers x0 y0 x1 y1 ({error})') from error
+    return left, top, right, bottom
+
+
+def read_attributes(tree: trees.Tree, path: str) -> tuple[tuple[float, ...], dict[str, Any]]:
+    """Reads a file of manual annotation: five landmarks, then gender, race and age group.
+
+    Args:
+        tree: the user's files.
+        path: the file; empty for none.
+
+    Returns:
+        The landmarks as ten numbers, and the three codes, -1 where there is no file.
+
+    Raises:
+        InputError: not ten numbers and three codes.
+    """
+    if not path:
+        return (), {'gender': -1, 'race': -1, 'age': -1}
+    try:
+        *points, gender, race, age = map(float, tree.read(path).split())
+    except ValueError as error:
+        raise InputError(f'{path}: not numbers ({error})') from error
+    if len(points) != 10:
+        raise InputError(f'{path}: {len(points) + 3} numbers, expected 5 x 2 and 3 codes')
+    return tuple(points), {'gender': int(gender), 'race': int(race), 'age': int(age)}
+
+
+def read_distributions(tree: trees.Tree) -> dict[str, np.ndarray]:
+    """Reads the shares of the votes from `distribution_basic.txt`, if it is there.
+
+    Args:
+        tree: the user's files.
+
+    Returns:
+        Image name without extension to seven shares in the canonical order, which is the order of
+        the owners' codes.
+    """
+    shares = {}
+    for found in tree.find(r'distribution_basic\.txt').values():
+        for _, text in tree.lines(found.path):
+            name, *values = text.split()
+            if len(values) == 7:
+                shares[name.rpartition('.')[0].lower()] = np.asarray(values, np.float32)
+    return shares

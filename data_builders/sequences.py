@@ -1,0 +1,49 @@
+"""Which frames of a sequence stand for its expression, and which for neutral."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from dmsrl_jax.expressions import EXPRESSIONS
+
+Frame = TypeVar('Frame')
+NEUTRAL = EXPRESSIONS.index('neutral')
+TOO_SHORT = 'sequence with too few frames'
+
+
+def to_peak(
+    frames: Sequence[Frame], label: int, *, peaks: int, neutral: bool
+) -> list[tuple[Frame, int]]:
+    """Frames of a sequence that runs from neutral to the peak.
+
+    Args:
+        frames: in their order.
+        label: the expression at the peak.
+        peaks: how many of the last frames to take.
+        neutral: whether to take the first one, too, as neutral.
+
+    Returns:
+        (frame, label) in their order; empty if the sequence is too short for different frames.
+    """
+    if len(frames) < peaks + neutral:
+        return []
+    first = [(frames[0], NEUTRAL)] if neutral else []
+    return first + [(frame, label) for frame in frames[-peaks:]]
+
+
+def around_peak(count: int, label: int, *, peaks: int, neutral: bool) -> list[tuple[int, int]]:
+    """Frames of a clip that runs from neutral to the peak and back: those in the middle.
+
+    Args:
+        count: number of frames.
+        label: the expression at the peak.
+        peaks: how many frames to take in the middle.
+        neutral: whether to take the first one, too, as neutral.
+
+    Returns:
+        (number of the frame from 0, label); empty if the clip is too short for different frames.
+    """
+    start = (count - peaks) // 2
+    if start < neutral:
+        return []
+    first = [(0, NEUTRAL)] if neutral else []
+    return first + [(start + i, label) for i in range(peaks)]

@@ -1,0 +1,80 @@
+"""TFDS builder of SFEW 2.0: aligned faces, or whole frames of the films."""
+
+import os
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from data_builders import corpus, counts, trees
+from dmsrl_jax import expressions
+
+NEEDS = (
+    'Train_Aligned_Faces.zip and Val_Aligned_Faces_new.zip (protocol frames: the whole frames, '
+    'Train/<class>/ and Val/<class>/), archives or unpacked'
+)
+PROTOCOLS = {
+    'aligned': "the owners' aligned faces, 143x181; train and validation are the owners'",
+    'frames': "whole frames, 720x576; train and validation are the owners'",
+}
+_CLASS = r'(?P<word>Angry|Disgust|Fear|Happy|Neutral|Sad|Surprise)'
+_PICTURES = {
+    'aligned': rf'{{part}}_Aligned_Faces[^/]*/{_CLASS}/(?P<name>[^/]+\.png)',
+    'frames': rf'{{part}}(?:/[^/]+)?/{_CLASS}/(?P<name>[^/]+\.(?:png|jpg))',
+}
+_NEW = rf'{{part}}_Aligned_Faces_new/(?:[^/]*/)?{_CLASS}/(?P<name>[^/]+\.png)'
+_NOT_FRAMES = r'[^/]*(?:Aligned|LPQ|PHOG|Feature)[^/]*'
+_SPLITS = {'Train': 'train', 'Val': 'validation'}
+# surprise, fear, disgust, happiness, sadness, anger, neutral
+_FRAMES = {'train': (96, 98, 66, 198, 172, 178, 150), 'validation': (57, 47, 23, 73, 73, 77, 86)}
+
+
+def options() -> dict[str, tuple[type, Any, str]]:
+    """What can be set when preparing: name to (type, default, help)."""
+    return corpus.OPTIONS
+
+
+def make_builder(
+    config_name: str | None,
+    *,
+    data_dir: str | os.PathLike[str],
+    manual_dir: str | os.PathLike[str] | None = None,
+    **values: Any,
+) -> corpus.Builder:
+    """The builder of one protocol; see `corpus.make`."""
+    folders = {'data_dir': data_dir, 'manual_dir': manual_dir}
+    return corpus.make(Builder, config_name, options(), values, **folders)
+
+
+class Builder(corpus.Builder):
+    """Writes train and validation; the test set has no labels."""
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = NEEDS
+    BUILDER_CONFIGS: ClassVar = corpus.configs(PROTOCOLS)
+    COUNTS: ClassVar = {
+        'aligned': (
+            counts.Count('train images', 891, False),
+            counts.Count('validation images', 431, False),
+        ),
+        'frames': (
+            counts.Count('train images', 958, False),
+            counts.Count('validation images', 436, False),
+            *counts.per_class('train', _FRAMES['train'], certain=False),
+            *counts.per_class('validation', _FRAMES['validation'], certain=False),
+        ),
+    }
+
+    def items(self, tree: trees.Tree) -> Iterator[corpus.Item]:
+        """Pictures in class folders; the newer archive of validation faces goes first."""
+        for part, split in _SPLITS.items():
+            found = {}
+            if self.protocol == 'aligned':
+                found = tree.find(_NEW.format(part=part))
+            without = _NOT_FRAMES if self.protocol == 'frames' else ''
+            pattern = _PICTURES[self.protocol].format(part=part)
+            for file in (found or tree.find(pattern, without=without)).values():
+                label = expressions.parse(file.groups['word'])
+                assert label is not None  # the pattern has the seven only
+                name = f'{part}/{file.groups["word"].capitalize()}/{file.groups["name"]}'
+                yield corpus.Item(name, label, file.path, split=split)
+        if self.protocol == 'aligned':
+            for name in tree.find(r'Test_Aligned_Faces[^/]*/[^/]+\.png'):
+                self.drops.add('test set, no labels', name)

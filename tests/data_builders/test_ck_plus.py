@@ -1,0 +1,167 @@
+import numpy as np
+import pytest
+
+from dmsrl_jax.errors import InputError
+
+# subject, sequence: code, frames there are; codes of CK+, 2 is contempt, None has no label file
+SEQUENCES = {
+    ('S005', '001'): (3, [1, 2, 3, 4, 5]),
+    ('S010', '002'): (7, [1, 2, 4, 7, 8, 9]),  # gaps in the numbers
+    ('S010', '006'): (1, [1, 2, 3, 4]),
+    ('S011', '001'): (None, [1, 2, 3, 4]),
+    ('S055', '003'): (2, [1, 2, 3, 4]),
+    ('S501', '001'): (5, [1, 2, 3, 4]),
+    ('S502', '001'): (6, [1, 2, 3, 4]),
+    ('S503', '001'): (4, [1, 2, 3]),  # too short for four different frames
+}
+CANONICAL = {3: 2, 7: 0, 1: 5, 5: 3, 6: 4, 4: 1}
+
+
+def name(key, frame):
+    return f'{key[0]}/{key[1]}/{key[0]}_{key[1]}_{frame:08d}'
+
+
+def images():
+    files = {
+        f'cohn-kanade-images/{name(key, frame)}.png': None
+        for key, (_, frames) in SEQUENCES.items()
+        for frame in frames
+    }
+    first = 'cohn-kanade-images/S010/006/S010_006_00000001.png'
+    return files | {
+        first[:-4] + '.PNG': files.pop(first),
+        'cohn-kanade-images/S005/.DS_Store': 'x',
+        'cohn-kanade-images/S005/001/.DS_Store': 'x',
+    }
+
+
+def labels():
+    files = {
+        f'Emotion/{name(key, frames[-1])}_emotion.txt': f'   {code}.0000000e+00\r\n'
+        for key, (code, frames) in SEQUENCES.items()
+        if code is not None
+    }
+    return files | {'Emotion/S011/001/.DS_Store': 'x'}
+
+
+def extras():
+    landmarks = ''.join(f'   {x}.5000000e+00   1.0000000e+00\n' for x in range(68))
+    return {
+        'FACS/S005/001/S005_001_00000005_facs.txt': (
+            '   9.0000000e+00   4.0000000e+00\n   1.7000000e+01   0.0000000e+00\n'
+        ),
+        'Landmarks/S005/001/S005_001_00000005_landmarks.txt': landmarks,
+    }
+
+
+def expected(peaks, neutral):
+    """What the protocol keeps: owners' name to canonical label."""
+    found = {}
+    for key, (code, frames) in SEQUENCES.items():
+        if code not in CANONICAL or len(frames) < peaks + neutral:
+            continue
+        if neutral:
+            found[f'{name(key, frames[0])}.png'] = 6
+        found |= {f'{name(key, frame)}.png': CANONICAL[code] for frame in frames[-peaks:]}
+    if neutral:
+        found['S010/006/S010_006_00000001.PNG'] = found.pop('S010/006/S010_006_00000001.png')
+    return found
+
+
+@pytest.fixture(scope='module')
+def raw(layouts, tmp_path_factory):
+    files = images() | labels() | extras()
+    return layouts.plant(tmp_path_factory.mktemp('ck'), {f'CK+/{k}': v for k, v in files.items()})
+
+
+@pytest.fixture(scope='module')
+def built(layouts, raw, tmp_path_factory):
+    return layouts.build('ck_plus', raw, tmp_path_factory.mktemp('out'))
+
+
+class TestPeak3Neutral:
+    def test_frames_and_labels(self, built):
+        assert built.report['corpus'] == 'ck_plus/peak3_neutral'
+        assert built.labels() == expected(3, True)
+        assert len(built.all) == 20
+
+    def test_drops(self, built):
+        assert built.report['drops'] == {
+            'sequence without an emotion': {'count': 1, 'examples': ['S011/001']},
+            'label contempt': {'count': 1, 'examples': ['S055/003']},
+            'sequence with too few frames': {'count': 1, 'examples': ['S503/001']},
+        }
+
+    def test_split_is_by_person_and_ours(self, built):
+        people = {
+            split: {row['subject'] for row in rows.values()}
+            for split, rows in built.records.items()
+        }
+        assert people['train'] | people['test'] == {'S005', 'S010', 'S501', 'S502'}
+        assert not people['train'] & people['test']
+        assert len(people['test']) == 1
+        assert built.report['split_note'].startswith('our own: no person is in both parts')
+        assert all(row['subject'] == file[:4] for file, row in built.all.items())
+
+    def test_action_units_belong_to_the_peak(self, built):
+        peak = built.all['S005/001/S005_001_00000005.png']['action_units']
+        assert {int(unit): int(peak[unit]) for unit in np.flatnonzero(peak >= 0)} == {9: 4, 17: 0}
+        for other in ('S005/001/S005_001_00000001.png', 'S010/002/S010_002_00000009.png'):
+            assert (built.all[other]['action_units'] == -1).all()
+        assert built.all['S010/002/S010_002_00000007.png']['sequence'] == 'S010/002'
+
+    def test_counts(self, built):
+        counts = built.counts()
+        assert counts['all images'] == (20, 1236, True)
+        assert counts['all neutral'] == (5, 309, True)
+        assert counts['all surprise'] == (3, 249, True)
+        assert counts['sequences'] == (8, 593, True)
+        assert counts['labelled sequences'] == (7, 327, True)
+        assert counts['subjects'] == (7, 123, True)
+
+
+@pytest.mark.parametrize(
+    ('protocol', 'peaks', 'neutral'),
+    [('peak1', 1, False), ('peak3', 3, False), ('peak1_neutral', 1, True)],
+)
+def test_other_protocols(layouts, raw, tmp_path, protocol, peaks, neutral):
+    built = layouts.build(f'ck_plus/{protocol}', raw, tmp_path)
+    assert built.labels() == expected(peaks, neutral)
+    full = {'peak1': 309, 'peak3': 927, 'peak1_neutral': 618}[protocol]
+    assert built.counts()['all images'][1] == full
+
+
+def test_archives_give_the_same(layouts, built, tmp_path):
+    layouts.pack(tmp_path / 'raw/extended-cohn-kanade-images.zip', images())
+    wrapped = {f'Emotion_labels/{key}': text for key, text in labels().items()}
+    layouts.pack(tmp_path / 'raw/Emotion_labels.zip', wrapped)
+    again = layouts.build('ck_plus', tmp_path / 'raw', tmp_path / 'out')
+    assert {f: row['image'] for f, row in again.all.items()}.keys() == built.all.keys()
+    assert again.labels() == built.labels()
+    assert [list(part) for part in again.records.values()] == [
+        list(part) for part in built.records.values()
+    ]
+    assert again.drops() == built.drops()
+
+
+class TestMistakes:
+    def test_images_alone_are_not_enough(self, layouts, tmp_path):
+        raw = layouts.plant(tmp_path / 'raw', images())
+        with pytest.raises(InputError, match=r'found no file like <subject>/<number>/.*_emotion'):
+            layouts.build('ck_plus', raw, tmp_path / 'out')
+
+    @pytest.mark.parametrize(
+        ('text', 'message'),
+        [('', 'expected lines of 1 numbers'), ('anger', 'expected numbers'), ('8.0', 'label 8 is')],
+    )
+    def test_bad_label_file_is_named(self, layouts, tmp_path, text, message):
+        files = images() | labels() | {'Emotion/S005/001/S005_001_00000005_emotion.txt': text}
+        raw = layouts.plant(tmp_path / 'raw', files)
+        with pytest.raises(InputError, match=message) as error:
+            layouts.build('ck_plus', raw, tmp_path / 'out')
+        assert 'S005_001_00000005_emotion.txt' in str(error.value)
+
+    def test_strict(self, layouts, raw, tmp_path):
+        with pytest.raises(InputError, match=r'sequences: found 8, expected 593; .*--strict'):
+            layouts.build('ck_plus', raw, tmp_path, strict=True)
+        assert not list(tmp_path.glob('ck_plus/*/*'))

@@ -1,0 +1,188 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dmsrl_jax.errors import InputError
+
+# name: code; surprise, fear, ..., neutral are 1..7
+CODES = {
+    'train_00001': 5, 'train_00002': 1, 'train_00004': 7, 'train_00005': 2, 'train_00006': 3,
+    'train_12271': 4, 'test_0001': 6, 'test_0003': 4,
+}  # fmt: skip
+LABELS = {f'{name}.jpg': code - 1 for name, code in CODES.items()}
+BOX = (4, 6, 14, 26)
+# enlarged by a tenth of 10 and 20 pixels on each side
+CUT = (3, 4, 15, 28)
+
+
+def listing(end='\r\n'):
+    return ''.join(f'{name}.jpg {code}{end}' for name, code in CODES.items())
+
+
+def aligned(where='basic/Image/aligned/'):
+    files = {f'{where}{name}_aligned.jpg': None for name in CODES}
+    return files | {f'{where}Thumbs.db': 'x', f'{where}._train_00001_aligned.jpg': 'x'}
+
+
+def attributes():
+    points = '10.5\t11\n20\t11\n15\t15\n11\t20\n19\t20\n'
+    return {'basic/Annotation/manual (1)/train_00001_manu_attri.txt': f'{points}1\n0\n2\n'}
+
+
+def original(layouts, suffix='_boundingbox'):
+    """Whole pictures, of which the last one has no box."""
+    files = {
+        f'basic/Image/original/{name}.jpg': layouts.draw(name, size=(32, 30), kind='JPEG')
+        for name in CODES
+    }
+    files |= {
+        f'basic/Annotation/boundingbox/{name}{suffix}.txt': '4 6 14.2 25.8 \n'
+        for name in list(CODES)[:-1]
+    }
+    return files | {'basic/EmoLabel/list_patition_label.txt': listing()}
+
+
+def compound():
+    """The sister set: the same names with other codes."""
+    return {
+        'compound/EmoLabel/list_patition_label.txt': 'train_00001.jpg 11\n',
+        'compound/Image/aligned/train_00001_aligned.jpg': None,
+        'compound/Image/original/train_00001.jpg': None,
+        'compound/Annotation/boundingbox/train_00001_boundingbox.txt': '0 0 1 1\n',
+    }
+
+
+@pytest.fixture(scope='module')
+def folder(layouts, tmp_path_factory):
+    root = tmp_path_factory.mktemp('raf')
+    shares = 'train_00001.jpg 0.1 0.2 0.3 0.4 0 0 0\n'
+    files = {'EmoLabel/list_patition_label.txt': listing()}
+    files |= {'EmoLabel/distribution_basic.txt': shares}
+    files = {f'basic/{name}': content for name, content in files.items()}
+    layouts.plant(root / 'raw/wrap', aligned() | files | attributes() | compound())
+    return layouts.build('raf_db', root / 'raw', root / 'out')
+
+
+class TestAligned:
+    def test_labels_and_splits(self, folder):
+        assert folder.report['corpus'] == 'raf_db/aligned'
+        assert folder.labels() == LABELS
+        assert set(folder.records['test']) == {'test_0001.jpg', 'test_0003.jpg'}
+        assert folder.drops() == {}
+
+    def test_the_picture_is_the_file(self, folder, layouts):
+        name = 'basic/Image/aligned/test_0003_aligned.jpg'
+        assert folder.all['test_0003.jpg']['image'] == layouts.draw(name, kind='JPEG')
+
+    def test_owners_attributes(self, folder):
+        row, other = folder.all['train_00001.jpg'], folder.all['train_00002.jpg']
+        assert [row[key] for key in ('gender', 'race', 'age')] == [1, 0, 2]
+        assert [other[key] for key in ('gender', 'race', 'age')] == [-1, -1, -1]
+        np.testing.assert_allclose(row['distribution'], [0.1, 0.2, 0.3, 0.4, 0, 0, 0], rtol=1e-6)
+        assert not other['distribution'].any()
+
+    def test_counts(self, folder):
+        counts = folder.counts()
+        assert counts['train images'] == (6, 12271, True)
+        assert counts['train happiness'] == (1, 4772, True)
+        assert counts['test anger'] == (1, 162, False)
+        assert counts['listed images'] == (8, 15339, True)
+        assert sum(n for what, (_, n, _) in counts.items() if what.split()[1] != 'images') == 15339
+
+    def test_zip_without_the_upper_folders(self, folder, layouts, tmp_path):
+        raw = layouts.plant(tmp_path / 'raw', {'EmoLabel/list_patition_label.txt': listing('\n')})
+        layouts.pack(raw / 'Image/aligned.zip', aligned('aligned/'))
+        assert layouts.build('raf_db', raw, tmp_path / 'out').labels() == LABELS
+
+    def test_class_folders_without_a_list(self, layouts, tmp_path):
+        files = {
+            f'DATASET/{name.split("_")[0]}/{code}/{name}_aligned.jpg': None
+            for name, code in CODES.items()
+        }
+        raw = layouts.plant(tmp_path / 'raw', files | {'train_labels.csv': 'image,label\n'})
+        assert layouts.build('raf_db/aligned', raw, tmp_path / 'out').labels() == LABELS
+
+    def test_missing_images(self, layouts, tmp_path):
+        files = aligned() | {'basic/EmoLabel/list_patition_label.txt': listing()}
+        del files['basic/Image/aligned/train_00004_aligned.jpg']
+        built = layouts.build('raf_db', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out')
+        assert built.report['drops'] == {
+            'listed, but there is no such file': {'count': 1, 'examples': ['train_00004.jpg']}
+        }
+        assert len(built.all) == 7
+
+
+class TestOriginal:
+    @pytest.mark.parametrize('suffix', ['_boundingbox', ''])
+    def test_cut_by_the_box(self, layouts, tmp_path, suffix):
+        files = original(layouts, suffix) | compound() | attributes()
+        raw = layouts.plant(tmp_path / 'raw', files)
+        built = layouts.build('raf_db/original', raw, tmp_path / 'out')
+        assert built.labels() == {name: LABELS[name] for name in list(LABELS)[:-1]}
+        assert built.drops() == {'no box': 1}
+        whole = Image.open(io.BytesIO(files['basic/Image/original/train_00001.jpg']))
+        expected = np.asarray(whole.convert('RGB').crop(CUT)).astype(int)
+        face = layouts.pixels(built.all['train_00001.jpg']).astype(int)
+        assert face.shape == (24, 12, 3)
+        assert np.abs(face - expected).mean() < 3  # compressed once more
+
+    def test_margin(self, layouts, tmp_path):
+        raw = layouts.plant(tmp_path / 'raw', original(layouts))
+        built = layouts.build('raf_db/original', raw, tmp_path / 'out', margin=0)
+        assert layouts.pixels(built.all['train_00001.jpg']).shape == (20, 10, 3)
+
+    def test_boxes_outside_are_an_error_or_dropped(self, layouts, tmp_path):
+        files = original(layouts)
+        files['basic/Annotation/boundingbox/train_00002_boundingbox.txt'] = '90 90 99 99'
+        raw = layouts.plant(tmp_path / 'raw', files)
+        with pytest.raises(InputError, match=r'train_00002\.jpg: the box .* lies outside'):
+            layouts.build('raf_db/original', raw, tmp_path / 'out')
+        built = layouts.build('raf_db/original', raw, tmp_path / 'out', on_corrupt='drop')
+        assert built.drops() == {'no box': 1, 'corrupt image': 1}
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ('name', 'content', 'message'),
+        [
+            (
+                'EmoLabel/list_patition_label.txt',
+                'train_00001.jpg\n',
+                'line 1: expected `name code`',
+            ),
+            ('EmoLabel/list_patition_label.txt', 'train_00001.jpg 8\n', 'label 8 is out of range'),
+            (
+                'Annotation/boundingbox/train_00001_boundingbox.txt',
+                '1 2 3',
+                'expected four numbers',
+            ),
+            ('Annotation/manual/train_00001_manu_attri.txt', '1 2 3 4', '4 numbers, expected'),
+        ],
+    )
+    def test_bad_file_is_named(self, layouts, tmp_path, name, content, message):
+        raw = layouts.plant(tmp_path / 'raw', original(layouts) | {f'basic/{name}': content})
+        with pytest.raises(InputError, match=message) as error:
+            layouts.build('raf_db/original', raw, tmp_path / 'out')
+        assert name.split('/')[-1].split('_manu')[0][:11] in str(error.value)
+
+    def test_most_images_missing(self, layouts, tmp_path):
+        files = {
+            'basic/EmoLabel/list_patition_label.txt': listing(),
+            'a/test_0001_aligned.jpg': None,
+        }
+        raw = layouts.plant(tmp_path / 'raw', files)
+        with pytest.raises(InputError, match='1 images were found and 7 are listed, but not there'):
+            layouts.build('raf_db', raw, tmp_path / 'out')
+
+    def test_other_folder(self, layouts, tmp_path):
+        raw = layouts.plant(tmp_path / 'raw', {'holiday.jpg': None})
+        with pytest.raises(InputError, match=r'needs the folder basic/ .* holds holiday\.jpg'):
+            layouts.build('raf_db', raw, tmp_path / 'out')
+
+    def test_unknown_protocol_lists_the_known_ones(self, tmp_path, layouts):
+        with pytest.raises(
+            InputError, match=r"no protocol 'whole'; it has\n  aligned: the owners'"
+        ):
+            layouts.build('raf_db/whole', tmp_path, tmp_path / 'out')

@@ -1,0 +1,79 @@
+import pytest
+
+from dmsrl_jax.data import corpora
+from dmsrl_jax.errors import InputError
+
+LABELS = {
+    'Angry': 5, 'Disgust': 2, 'Fear': 1, 'Happy': 3, 'Neutral': 6, 'Sad': 4, 'Surprise': 0,
+}  # fmt: skip
+FILM = 'Airheads_000519240_0000000'
+
+
+def pictures(top, numbers, suffix='png'):
+    return {f'{top}/{word}/{FILM}{n}.{suffix}': None for word in LABELS for n in numbers}
+
+
+def expected(part, numbers, suffix='png'):
+    return {
+        f'{part}/{word}/{FILM}{n}.{suffix}': code for word, code in LABELS.items() for n in numbers
+    }
+
+
+@pytest.fixture(scope='module')
+def built(layouts, tmp_path_factory):
+    """Train unpacked, the new validation archive, an old one, and the test set."""
+    root = tmp_path_factory.mktemp('sfew')
+    files = pictures('SFEW_2/Train/Train_Aligned_Faces', (5, 9))
+    files |= {'SFEW_2/Train/Train_Aligned_Faces/Angry/Thumbs.db': 'x'}
+    files |= {f'SFEW_2/Test/Test_Aligned_Faces/{FILM}7.png': None}
+    files |= pictures('SFEW_2/Train/Train', (5,))  # whole frames beside
+    files |= {f'SFEW_2/Val/Val_Aligned_Faces/Sad/{FILM}1.png': None}
+    layouts.plant(root / 'raw', files)
+    new = pictures('Val_Aligned_Faces', (2,))
+    layouts.pack(root / 'raw/SFEW_2/Val/Val_Aligned_Faces_new/Val_Aligned_Faces_new.zip', new)
+    return layouts.build('sfew', root / 'raw', root / 'out')
+
+
+def test_labels_and_splits(built):
+    assert built.report['corpus'] == 'sfew/aligned'
+    assert list(built.records) == ['train', 'validation']
+    assert built.labels('train') == expected('Train', (5, 9))
+    assert built.labels('validation') == expected('Val', (2,))
+    assert built.drops() == {'test set, no labels': 1}
+
+
+def test_counts_are_not_certain(built):
+    assert built.counts() == {
+        'train images': (14, 891, False),
+        'validation images': (7, 431, False),
+    }
+
+
+def test_the_split_test_is_validation(built):
+    out = built.folder.parents[2]
+    assert corpora.load('sfew', 'test', data_dir=out).split == 'validation'
+    assert len(corpora.load('sfew', 'all', data_dir=out)) == 21
+    with pytest.raises(InputError, match=r"no split 'dev'; it has train, validation, all"):
+        corpora.load('sfew', 'dev', data_dir=out)
+
+
+def test_old_validation_archive_alone(layouts, tmp_path):
+    layouts.pack(tmp_path / 'raw/Val_Aligned_Faces.zip', pictures('Val_Aligned_Faces', (1,)))
+    built = layouts.build('sfew/aligned', tmp_path / 'raw', tmp_path / 'out')
+    assert built.labels() == expected('Val', (1,))
+
+
+@pytest.mark.parametrize('top', ['SFEW/{}', 'SFEW/{0}/{0}', 'SFEW/{}/imgs'])
+def test_whole_frames(layouts, tmp_path, top):
+    files = pictures(top.format('Train'), (1,), 'jpg') | pictures(top.format('Val'), (2,))
+    files |= pictures('SFEW/Train/Train_Aligned_Faces', (8,))
+    built = layouts.build('sfew/frames', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out')
+    assert built.labels('train') == expected('Train', (1,), 'jpg')
+    assert built.labels('validation') == expected('Val', (2,))
+    assert built.counts()['validation sadness'] == (1, 73, False)
+
+
+def test_nothing_there(layouts, tmp_path):
+    raw = layouts.plant(tmp_path / 'raw', {'sfew_2.0_labels.csv': 'image_name,label\n'})
+    with pytest.raises(InputError, match=r'needs Train_Aligned_Faces\.zip.*0 images were found'):
+        layouts.build('sfew', raw, tmp_path / 'out')

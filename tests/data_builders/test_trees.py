@@ -1,0 +1,143 @@
+import pickle
+
+import pytest
+
+from data_builders import trees
+from dmsrl_jax.errors import InputError
+
+
+@pytest.fixture
+def grow(layouts, tmp_path):
+    """Plants files and gives their tree."""
+
+    def make(files):
+        return trees.Tree(layouts.plant(tmp_path / 'raw', files), scratch=tmp_path / 'scratch')
+
+    return make
+
+
+class TestFiles:
+    def test_junk_is_left_out(self, grow):
+        tree = grow({
+            'a/1.png': 'x', 'a/.DS_Store': 'x', 'a/._1.png': 'x', '__MACOSX/a/1.png': 'x',
+            'Thumbs.db': 'x', 'b/desktop.ini': 'x',
+        })  # fmt: skip
+        assert tree.files() == ['a/1.png']
+
+    def test_archives_look_as_if_unpacked_where_they_lie(self, layouts, grow, tmp_path):
+        layouts.pack(tmp_path / 'raw/Image/aligned.zip', {'aligned/1.txt': 'one'})
+        layouts.pack(tmp_path / 'raw/b.tgz', {'b/2.txt': 'two', '__MACOSX/b/2.txt': 'x'})
+        tree = grow({})
+        assert tree.files() == ['Image/aligned.zip', 'Image/aligned/1.txt', 'b.tgz', 'b/2.txt']
+        assert tree.read('Image/aligned/1.txt') == b'one'
+        assert tree.read('b/2.txt') == b'two'
+
+    def test_archive_in_an_archive_but_no_third(self, layouts, tmp_path, grow):
+        inner = tmp_path / 'inner.zip'
+        for name in ('deepest.zip', 'inner.zip', 'x.zip'):
+            files = {f'{name}.txt': name}
+            if name != 'deepest.zip':
+                files['in/inner.zip'] = inner.read_bytes()
+            layouts.pack(inner, files)
+        tree = grow({'outer.zip': inner.read_bytes()})
+        assert tree.files() == [
+            'in/in/inner.zip', 'in/inner.zip', 'in/inner.zip.txt', 'outer.zip', 'x.zip.txt',
+        ]  # fmt: skip
+        assert tree.read('in/inner.zip.txt') == b'inner.zip'
+
+    def test_unpacked_files_go_first(self, layouts, tmp_path, grow):
+        layouts.pack(tmp_path / 'raw/a.zip', {'a/1.txt': 'archive', 'a/2.txt': 'archive'})
+        tree = grow({'a/1.txt': 'plain'})
+        assert (tree.read('a/1.txt'), tree.read('a/2.txt')) == (b'plain', b'archive')
+
+    def test_linked_folders_once(self, grow, tmp_path):
+        (tmp_path / 'else').mkdir()
+        (tmp_path / 'else/1.txt').touch()
+        (tmp_path / 'raw').mkdir()
+        (tmp_path / 'raw/link').symlink_to(tmp_path / 'else')
+        (tmp_path / 'raw/loop').symlink_to(tmp_path / 'raw')
+        assert grow({}).files() == ['link/1.txt']
+
+    def test_what_cannot_be_opened_is_told(self, grow):
+        tree = grow({'a.zip': b'no archive', 'b.txt': 'x'})
+        assert tree.files() == ['a.zip', 'b.txt']
+        assert 'a.zip is damaged' in tree.unopened[0]
+        assert tree.describe().endswith(tree.unopened[0])
+
+    def test_can_be_pickled(self, layouts, tmp_path, grow):
+        layouts.pack(tmp_path / 'raw/a.zip', {'a/1.txt': 'one'})
+        layouts.pack(tmp_path / 'raw/b.tgz', {'a/2.txt': 'two'})
+        tree = grow({})
+        tree.read('a/1.txt')
+        tree.read('a/2.txt')
+        again = pickle.loads(pickle.dumps(tree))
+        assert (again.read('a/1.txt'), again.read('a/2.txt')) == (b'one', b'two')
+
+
+class TestFind:
+    def test_by_the_end_of_the_name_whatever_the_case(self, grow):
+        tree = grow({
+            'w/w/data/S1/a.PNG': 'x', 'w/w/data/S2/b.png': 'x', 'w/other/S3/c.png': 'x',
+            'xdata/S4/d.png': 'x',
+        })  # fmt: skip
+        found = tree.find(r'data/(?P<subject>S\d)/\w+\.png')
+        assert list(found) == ['data/S1/a.PNG', 'data/S2/b.png']
+        assert found['data/S1/a.PNG'] == ('w/w/data/S1/a.PNG', {'subject': 'S1'})
+
+    def test_of_copies_the_one_in_fewest_folders(self, grow):
+        tree = grow({'copy/old/data/1.png': 'x', 'data/1.png': 'x', 'copy/data/1.png': 'x'})
+        assert tree.find(r'data/\d\.png')['data/1.png'].path == 'data/1.png'
+
+    def test_unpacked_before_archive(self, layouts, tmp_path, grow):
+        layouts.pack(tmp_path / 'raw/a.zip', {'A/data/1.png': 'x'})
+        assert grow({'b/data/1.png': 'x'}).find(r'data/1\.png')['data/1.png'].path == 'b/data/1.png'
+
+    def test_without(self, grow):
+        tree = grow({'basic/1.png': 'x', 'compound (1)/1.png': 'x', 'compound (1)/2.png': 'x'})
+        found = tree.find(r'\d\.png', without=r'compound[^/]*')
+        assert {key: file.path for key, file in found.items()} == {'1.png': 'basic/1.png'}
+
+    def test_index(self, grow):
+        tree = grow({'a/Test_1.JPG': 'x', 'b/test_2.jpg': 'x'})
+        index = tree.index(r'(?P<id>test_\d)\.jpg')
+        assert index == {'test_1': 'a/Test_1.JPG', 'test_2': 'b/test_2.jpg'}
+
+
+@pytest.mark.parametrize(
+    ('pattern', 'text'),
+    [
+        (r'(?P<subject>S\d{3})/(?P<n>\d)\.png', '<subject>/<n>.png'),
+        (r'(?P<id>(?:train|test)_\d+)_aligned\.jpg', '<id>_aligned.jpg'),
+        (r'VL/Strong\.txt', 'VL/Strong.txt'),
+    ],
+)
+def test_readable(pattern, text):
+    assert trees.readable(pattern) == text
+
+
+class TestReading:
+    def test_lines(self, grow, layouts, tmp_path):
+        text = '\ufeffone 1\r\n\r\n  two 2 \rthree\n'
+        layouts.pack(tmp_path / 'raw/z.zip', {'inside.txt': text})
+        tree = grow({'plain.txt': text})
+        for name in ('plain.txt', 'inside.txt'):
+            assert list(tree.lines(name)) == [(1, 'one 1'), (3, 'two 2'), (4, 'three')]
+
+    def test_no_text(self, grow):
+        tree = grow({'x.txt': b'\xff\xfe\x00'})
+        with pytest.raises(InputError, match=r'x\.txt is not a text file'):
+            list(tree.lines('x.txt'))
+
+    def test_errors_of_the_reader_stay_what_they_are(self, grow):
+        with pytest.raises(ValueError, match='mine'), grow({'a.txt': 'x'}).open('a.txt'):
+            raise ValueError('mine')
+
+    def test_local_copies_are_removed(self, grow, layouts, tmp_path):
+        layouts.pack(tmp_path / 'raw/z.zip', {'clip.avi': b'avi'})
+        tree = grow({'plain.avi': b'plain'})
+        with tree.local('clip.avi') as path:
+            assert (path.name, path.read_bytes()) == ('clip.avi', b'avi')
+        assert not path.exists()
+        with tree.local('plain.avi') as path:
+            assert path == tmp_path / 'raw/plain.avi'
+        assert path.exists()
