@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from data_builders import aligning, counts, distributing
+from data_builders import aligning, counts, distributing, spilling
 from dmsrl_jax.data import corpora, faces
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import EXPRESSIONS
@@ -193,6 +193,7 @@ def _build(
             return {split: _counted(examples, bar) for split, examples in generators.items()}
 
         builder._split_generators = watched
+        stack.enter_context(spilling.plain_files())
         with contextlib.redirect_stdout(io.StringIO()):  # two banners about downloads
             builder.download_and_prepare()
 

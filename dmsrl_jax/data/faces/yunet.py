@@ -15,6 +15,8 @@ from dmsrl_jax.errors import InputError
 
 MODEL = 'face_detection_yunet_2023mar.onnx'
 SCORE, OVERLAP, MOST = 0.6, 0.3, 200
+# OpenCV pads to whole multiples itself, at the price of an occasional wrong answer.
+_MULTIPLE = 32
 
 
 class YuNet:
@@ -39,9 +41,28 @@ class YuNet:
 
     def detect(self, image: np.ndarray) -> list[detection.Face]:
         """Faces in an RGB picture, uint8 [H, W, 3]."""
-        self._network.setInputSize((image.shape[1], image.shape[0]))
-        _, rows = self._network.detect(np.ascontiguousarray(image[:, :, ::-1]))
-        return [_face(row) for row in ([] if rows is None else rows)]
+        height, width = image.shape[:2]
+        sides = [-side % _MULTIPLE for side in (height, width)]
+        padded = np.pad(image[:, :, ::-1], ((0, sides[0]), (0, sides[1]), (0, 0)))
+        self._network.setInputSize((padded.shape[1], padded.shape[0]))
+        _, rows = self._network.detect(padded)
+        faces = [_face(row) for row in ([] if rows is None else rows)]
+        return [face for face in faces if is_plausible(face.box, (width, height))]
+
+
+def is_plausible(box: tuple[float, float, float, float], size: tuple[int, int]) -> bool:
+    """Whether a box has an area, is not far larger than the picture and has its centre in it.
+
+    Now and then OpenCV gives a box of a thousand million pixels for a picture of thirty.
+
+    Args:
+        box: left, top, right, bottom in pixels.
+        size: width and height of the picture.
+    """
+    corners = np.reshape(box, (2, 2))
+    sides, middle = corners[1] - corners[0], corners.mean(axis=0)
+    good = np.isfinite(corners).all() and (sides > 0).all() and sides.max() < 3 * max(size)
+    return bool(good and (middle >= 0).all() and (middle <= size).all())
 
 
 def _face(row: np.ndarray) -> detection.Face:
