@@ -300,7 +300,7 @@ class TestForeign:
         subprocess.run(command, cwd=tmp_path / 'in', check=True, capture_output=True)
         archive = opened(tmp_path / 'x.zip', tmp_path, password='geheim')
         assert content(archive) == as_bytes(FILES)
-        with pytest.raises(InputError, match='--set password|the password is wrong'):
+        with pytest.raises(InputError, match=r'--set password|the password is wrong'):
             content(opened(tmp_path / 'x.zip', tmp_path))
 
     def test_py7zr(self, layouts, tmp_path, monkeypatch):
