@@ -293,6 +293,16 @@ class TestForeign:
         with pytest.raises(InputError, match='--set password'):
             opened(path, tmp_path)
 
+    @pytest.mark.skipif(not shutil.which('7z'), reason='needs 7z')
+    def test_zip_with_a_cipher_that_python_lacks(self, layouts, tmp_path):
+        layouts.plant(tmp_path / 'in', FILES)
+        command = ['7z', 'a', '-tzip', '-mem=AES256', '-pgeheim', str(tmp_path / 'x.zip'), '.']
+        subprocess.run(command, cwd=tmp_path / 'in', check=True, capture_output=True)
+        archive = opened(tmp_path / 'x.zip', tmp_path, password='geheim')
+        assert content(archive) == as_bytes(FILES)
+        with pytest.raises(InputError, match=r'--set password|the password is wrong'):
+            content(opened(tmp_path / 'x.zip', tmp_path))
+
     def test_py7zr(self, layouts, tmp_path, monkeypatch):
         py7zr = pytest.importorskip('py7zr')
         layouts.plant(tmp_path / 'in', FILES)
