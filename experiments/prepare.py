@@ -4,6 +4,7 @@ python experiments/prepare.py --list                         # the corpora that 
 python experiments/prepare.py --corpus image_list --help_corpus
 python experiments/prepare.py --corpus fer2013 --manual_dir downloads/fer2013
 python experiments/prepare.py --corpus image_list/mine --manual_dir photos --align --workers 4
+python experiments/prepare.py --corpus image_list/mine --report --against fer2013
 python experiments/prepare.py --corpus synthetic_faces/wild --set train=500 --set test=100
 """
 
@@ -40,6 +41,12 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
          'runner=DirectRunner,direct_num_workers=4,direct_running_mode=multi_processing.',
          flag_values=values)  # fmt: skip
     _define_align_flags(values)
+    switch('report', False, 'Write a page with counts, sizes, sheets of images, and pictures that '
+           'occur twice.', flag_values=values)  # fmt: skip
+    flags.DEFINE_multi_string('against', [], 'Another prepared corpus in which the report looks '
+                              'for the same pictures.', flag_values=values)  # fmt: skip
+    text('report_dir', None, 'Where the report goes (default: report/ in the folder of the '
+         'prepared corpus).', flag_values=values)  # fmt: skip
     switch('list', False, 'List the corpora and stop.', flag_values=values)
     switch('help_corpus', False, "Print the corpus's README and options.", flag_values=values)
 
@@ -91,6 +98,28 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     if flag['help_corpus']:
         print(help_text(flag['corpus']))
         return
+    if not flag['report'] and (flag['against'] or flag['report_dir']):
+        raise InputError('--against and --report_dir do nothing without --report')
+    if not (flag['report'] and is_prepared(flag)):
+        build(flag)
+    if flag['report']:
+        print_report(flag)
+
+
+def is_prepared(flag: dict[str, Any]) -> bool:
+    """Whether the corpus is there and nothing is said about how to build it."""
+    how = ('manual_dir', 'set', 'align', 'overwrite', 'strict', 'beam_pipeline_options')
+    if any(flag[name] for name in how):
+        return False
+    try:
+        corpora.find(flag['corpus'], flag['data_dir'])
+    except InputError:
+        return False
+    return True
+
+
+def build(flag: dict[str, Any]) -> None:
+    """Prepares a corpus and prints what was found."""
     from data_builders import preparing
 
     align = align_settings(flag)
@@ -111,6 +140,20 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
         print('already prepared with these options')
     print(summary(folder, report))
     print(next_command(report.get('corpus', flag['corpus']), flag['data_dir']))
+
+
+def print_report(flag: dict[str, Any]) -> None:
+    """Writes the report of a prepared corpus and prints its findings and where it lies."""
+    from experiments import corpus_report
+
+    page, lines = corpus_report.write(
+        flag['corpus'],
+        against=flag['against'],
+        data_dir=flag['data_dir'],
+        folder=flag['report_dir'],
+        workers=flag['workers'],
+    )
+    print('\n'.join([*lines, f'report: {page}']))
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, str]:

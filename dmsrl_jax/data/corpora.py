@@ -147,6 +147,19 @@ def missing_message(name: str, data_dir: str | os.PathLike[str] | None = None) -
     )
 
 
+def splits(folder: str | os.PathLike[str]) -> dict[str, int]:
+    """Splits of a prepared corpus and their numbers of images.
+
+    Args:
+        folder: its folder, see `find`.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    info = _builder(pathlib.Path(folder)).info
+    return {name: split.num_examples for name, split in info.splits.items()}
+
+
 def report(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """Reads what the builder found: options, images and classes per split, drops.
 
