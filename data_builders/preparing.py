@@ -112,7 +112,9 @@ def prepare(
             return final, report, False
         _check_source(name, module, source, root)
         start = time.perf_counter()
-        aligner = align and aligning.Aligner(align, cache=root / aligning.CACHE, workers=workers)
+        aligner = (
+            aligning.Aligner(align, cache=root / aligning.CACHE, workers=workers) if align else None
+        )
         if beam:
             _build_with_beam(builder, beam, aligner)
         else:

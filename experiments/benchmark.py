@@ -14,6 +14,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from absl import flags
@@ -149,11 +150,11 @@ def catalogue(
         elif side.startswith('torch'):
             found[NAMES[side]] = _torch_maker(mode, problem, side == 'torch_compile', data)
         elif mode == 'step':
-            found[NAMES[side]] = lambda side=side: jax_sides.training(problem, side)
+            found[NAMES[side]] = partial(jax_sides.training, problem, side)
         elif mode == 'end_to_end':
             for kept, words in ((False, ''), (True, ', in memory')):
-                found[NAMES[side] + words] = lambda side=side, kept=kept: inputs.jax_end_to_end(
-                    problem, data, side, in_memory=kept
+                found[NAMES[side] + words] = partial(
+                    inputs.jax_end_to_end, problem, data, side, in_memory=kept
                 )
         elif side == 'shard_map':  # there is one way to evaluate, whatever maps the training
             found['ours'] = lambda: getattr(jax_sides, mode)(problem)

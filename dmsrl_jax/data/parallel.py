@@ -10,7 +10,8 @@ from typing import TypeVar
 
 from dmsrl_jax.errors import InputError
 
-Item, Result = TypeVar('Item'), TypeVar('Result')
+Item = TypeVar('Item')
+Result = TypeVar('Result')
 # Chunks that wait for each process: enough that none is ever idle, few enough to stay small.
 _AHEAD = 4
 

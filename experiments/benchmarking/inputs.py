@@ -1,6 +1,6 @@
 """Batches from disk on both sides: grain here, DataLoader there, from the same prepared corpora."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple
 
 from dmsrl_jax.data import augment, corpora, pipeline
@@ -82,7 +82,7 @@ def jax_end_to_end(problem: Problem, data: Data, mapping_name: str, *, in_memory
     )
 
 
-def _loaders(problem: Problem, data: Data) -> Iterator[tuple[Any, Any, Any]]:
+def _loaders(problem: Problem, data: Data) -> Generator[tuple[Any, Any, Any], None, None]:
     from experiments.benchmarking import torch_sides
     from experiments.pytorch_baseline import data as torch_data
 
@@ -124,7 +124,7 @@ def torch_end_to_end(problem: Problem, data: Data, *, compiled: bool) -> Task:
     trainer = torch_sides.Trainer(problem, compiled=compiled)
     there = torch_sides.device()
 
-    def moved() -> Iterator[Any]:
+    def moved() -> Generator[Any, None, None]:
         for images_s, labels_s, images_t in _loaders(problem, data):
             images = [
                 colour(x.to(there, non_blocking=True), RECIPE._asdict())

@@ -2,8 +2,8 @@
 
 import dataclasses
 import io
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -155,7 +155,7 @@ def place(
         The transform and where it comes from.
     """
     face = choose(faces, size, settings.several)
-    attempts = [
+    attempts: list[tuple[str, Callable[..., Any], Any]] = [
         ('owners_landmarks', geometry.from_landmarks, landmarks),
         ('found', geometry.from_landmarks, face and face.landmarks),
         ('found', geometry.from_box, face and face.box),
