@@ -11,7 +11,7 @@ import contextlib
 import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from unittest import mock
 
 import jax
@@ -50,7 +50,17 @@ class Comparison(NamedTuple):
     layers: dict[str, float]
 
 
-def compare(ours: 'JaxSide', theirs: 'TorchSide', data: Iterable[Batch]) -> Comparison:
+class Side(Protocol):
+    """An implementation in training."""
+
+    def step(self, batch: Batch) -> dict[str, float]:
+        """One update; returns the loss and its terms."""
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Everything that training changes, by PyTorch's names."""
+
+
+def compare(ours: Side, theirs: Side, data: Iterable[Batch]) -> Comparison:
     """Trains both on the same batches."""
     worst: dict[str, float] = {}
     for batch in data:
@@ -292,6 +302,9 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flags.DEFINE_integer('batch_size', 16, 'Images per domain.', 2, flag_values=values)
     flags.DEFINE_integer('seed', 0, 'Seed of weights and batches.', 0, flag_values=values)
     flags.DEFINE_bool('double', False, 'Compute in float64.', flag_values=values)
+    flags.DEFINE_bool(
+        'rounding', False, "Compare PyTorch's float64 with its float32 instead.", flag_values=values
+    )
 
 
 def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
@@ -300,7 +313,9 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     given: dict[str, Any] = values.flag_values_dict()
     name, size, seed = given['model'], given['image_size'], given['seed']
     theirs = TorchSide(name, size, seed=seed, double=given['double'])
-    ours = JaxSide(name, size, theirs)
+    ours: Side = JaxSide(name, size, theirs)
+    if given['rounding']:
+        ours = TorchSide(name, size, seed=seed, double=True)
     data = batches(given['steps'], size, given['batch_size'], seed)
     print(table(compare(ours, theirs, data)))
 
