@@ -46,6 +46,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     number('steps', 30, 'Timed steps of each side.', 1, **where)
     number('turn', 0, 'Steps in a turn; 0: 1 on a CPU, 10 elsewhere.', 0, **where)
     number('warmup', 3, 'Steps of each side before its first turn.', 1, **where)
+    which = 'wall: seconds that pass; cpu: of this process, where others keep the machine busy.'
+    flags.DEFINE_enum('clock', 'wall', ['wall', 'cpu'], which, **where)
     text('source', 'synthetic_faces/studio', 'Prepared corpus.', **where)
     text('target', 'synthetic_faces/wild', 'Prepared corpus.', **where)
     text('data_dir', None, 'Where prepared corpora lie.', **where)
@@ -61,6 +63,8 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
         raise InputError(f'unexpected arguments: {" ".join(argv[1:])}; see --help')
     _one_of(flag['modes'], MODES, '--modes')
     _one_of(flag['sides'], SIDES, '--sides')
+    if flag['clock'] == 'cpu' and {'pipeline', 'end_to_end'} & set(flag['modes']):
+        raise InputError('--clock=cpu does not see the processes of DataLoader: pass --clock=wall')
     if flag['out'] and flag['chart'] and not importlib.util.find_spec('matplotlib'):
         raise InputError('the chart needs matplotlib: pip install matplotlib, or pass --nochart')
     # Before either library starts: share the GPU's memory, and compile anew.
@@ -100,7 +104,7 @@ def measure(flag: Mapping[str, Any]) -> dict[str, Any]:
     """
     import jax
 
-    from experiments.benchmarking import flops, report
+    from experiments.benchmarking import clock, flops, report
     from experiments.benchmarking.sides import Problem
 
     problem = Problem(*(flag[k] for k in ('model', 'image_size', 'batch_size', 'dtype')))
@@ -111,7 +115,10 @@ def measure(flag: Mapping[str, Any]) -> dict[str, Any]:
     if len(chosen) < len(flag['sides']):
         print('torch is not installed: measuring this library alone', file=sys.stderr)
     on_cpu = jax.devices()[0].platform == 'cpu'
-    peak = jax.device_count() * flops.peak(problem.dtype, 2048 if on_cpu else 8192)
+    # Virtual devices of a CPU share its cores.
+    peak = (1 if on_cpu else jax.device_count()) * flops.peak(
+        problem.dtype, 2048 if on_cpu else 8192, clock=clock.CLOCKS[flag['clock']]
+    )
     modes = {}
     for mode in flag['modes']:
         print(f'{mode} ...', file=sys.stderr, flush=True)
@@ -119,7 +126,8 @@ def measure(flag: Mapping[str, Any]) -> dict[str, Any]:
         modes[mode] = _measure_mode(makers, flag, turn=flag['turn'] or (1 if on_cpu else 10))
         for row in modes[mode]:
             row['share_of_peak'] = _share(mode, problem, row, peak)
-    return {'problem': vars(problem), 'machine': report.machine(peak), 'modes': modes}
+    where = {**report.machine(peak), 'clock': flag['clock']}
+    return {'problem': vars(problem), 'machine': where, 'modes': modes}
 
 
 def catalogue(
@@ -196,7 +204,13 @@ def _measure_mode(
     try:
         if tasks:
             check_equal(tasks.items())
-        found = clock.alternate(tasks, steps=flag['steps'], turn=turn, warmup=flag['warmup'])
+        found = clock.alternate(
+            tasks,
+            steps=flag['steps'],
+            turn=turn,
+            warmup=flag['warmup'],
+            clock=clock.CLOCKS[flag['clock']],
+        )
         rows = [clock.row(name, task, found[name]) for name, task in tasks.items()]
     finally:
         for task in tasks.values():
@@ -233,7 +247,10 @@ def _tell(result: dict[str, Any], flag: Mapping[str, Any]) -> None:
         f'{where["cores"]} cores), {where["date"]}'
     )
     print(title)
-    print(f'matrix peak {where["matrix_peak_flops"] / 1e9:.4g} GFLOP/s, load {where["load"]}\n')
+    print(f'matrix peak {where["matrix_peak_flops"] / 1e9:.4g} GFLOP/s, load {where["load"]}')
+    if where['clock'] == 'cpu':
+        print("per second of processor time, all cores' together, not of the wall clock")
+    print()
     print(report.table(result['modes']))
     if not flag['out']:
         return

@@ -9,6 +9,8 @@ import numpy as np
 
 from experiments.benchmarking.sides import Task
 
+CLOCKS: dict[str, Callable[[], float]] = {'wall': time.perf_counter, 'cpu': time.process_time}
+
 
 class Timing(NamedTuple):
     """Times of one task in seconds.
