@@ -51,7 +51,7 @@ def test_panel_draws_speed_and_quartiles():
     rows = [ROW, {**ROW, 'side': 'PyTorch eager', 'images_per_second': 60.0}]
     report._panel(axes, 'end_to_end', rows)
     assert [bar.get_width() for bar in axes.patches] == [64.0, 60.0]
-    assert [bar.get_hatch() for bar in axes.patches] == [None, '//']
+    assert [bar.get_hatch() or '' for bar in axes.patches] == ['', '//']
     assert [text.get_text() for text in axes.texts] == ['64', '60']
     assert [label.get_text() for label in axes.get_yticklabels()] == [
         'ours shard_map',
