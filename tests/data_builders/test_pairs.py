@@ -100,10 +100,11 @@ def data_dir(layouts, tmp_path_factory):
     return root / 'out'
 
 
-def test_every_pair(data_dir):
+def test_every_corpus_is_source_and_target(data_dir):
     names = list(corpora.prepared(data_dir))
     assert len(names) == 12
-    for source, target in itertools.permutations(names, 2):
+    # A pair is loaded role by role, so it is enough to see each corpus in either role.
+    for source, target in zip(names, names[1:] + names[:1], strict=True):
         config = pair.get_config(f'{source},{target}')
         config.data_dir = str(data_dir)
         data = run.load_data(config, run.ROLES, lambda _: None)
@@ -131,6 +132,7 @@ def test_a_config_for_any_two_names():
 def test_training_on_other_sizes_and_features(data_dir, tmp_path):
     config = pair.get_config('fer2013,affectnet')  # grey and 48x48; colour, cut, with valence
     changes = {'data_dir': str(data_dir), 'steps': 2, 'batch_size': 4, 'devices': 1}
+    changes |= {'method': 'source_only', 'image_size': 16, 'eval_batch_size': 8}
     config.update_from_flattened_dict(changes)
     loop.train(config.lock(), tmp_path)
     result = json.loads((tmp_path / 'result.json').read_text())
