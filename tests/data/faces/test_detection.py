@@ -57,7 +57,7 @@ class TestCreate:
     def test_package_that_is_missing(self):
         with pytest.raises(InputError, match=r'package no-such is not installed; pip install'):
             detection.packaged_file('no_such', 'no-such', 'x.onnx')
-        with pytest.raises(InputError, match='package pillow has no file x.onnx'):
+        with pytest.raises(InputError, match=r'package pillow has no file x\.onnx'):
             detection.packaged_file('PIL', 'pillow', 'x.onnx')
 
     def test_opencv_missing(self, monkeypatch):

@@ -33,7 +33,7 @@ class TestSimilarity:
         for change in ([1e-3, 0, 0, 0], [0, 1e-3, 0, 0], [0, 0, 0.1, 0], [0, 0, 0, 0.1]):
             for sign in (-1, 1):
                 a, b, x, y = sign * np.array(change)
-                other = best + [[a, -b, x], [b, a, y]]
+                other = best + np.array([[a, -b, x], [b, a, y]])
                 assert np.sum((geometry.apply(other, POINTS) - targets) ** 2) > error
 
     @pytest.mark.parametrize('points', [np.full((5, 2), 7.0), np.full((5, 2), np.nan)])
