@@ -57,7 +57,7 @@ def write(path: str | os.PathLike[str], state_dict: Mapping[str, np.ndarray]) ->
             _safetensors().save_file(arrays, path, metadata={'format': 'pt'})
         elif path.suffix in ('.pth', '.pt'):
             torch = _torch(path)
-            torch.save({key: torch.from_numpy(value) for key, value in arrays.items()}, path)
+            torch.save({key: torch.from_numpy(value.copy()) for key, value in arrays.items()}, path)
         else:
             raise InputError(f'{str(path)!r}: weights are written to .safetensors, .pth or .pt')
     except OSError as error:

@@ -250,7 +250,7 @@ def _start_from(network: models.Network, path: str) -> None:
 
     known = network.state_dict()
     stored = torch_files.read(path)
-    found = {key: torch.from_numpy(value) for key, value in stored.items() if key in known}
+    found = {key: torch.from_numpy(value.copy()) for key, value in stored.items() if key in known}
     for key, value in found.items():
         if 'running' in key and value.ndim < known[key].ndim:
             found[key] = value.expand(known[key].shape)

@@ -58,7 +58,7 @@ class TestPrepare:
     def test_report_lies_beside_the_data(self, tmp_path):
         folder, report, new = prepare(tmp_path)
         assert new
-        assert folder == tmp_path / NAME / '1.0.0'
+        assert folder == tmp_path / NAME / '1.1.0'
         assert json.loads((folder / 'report.json').read_text()) == report
         assert report['corpus'] == NAME
         assert report['options']['train'] == 7
