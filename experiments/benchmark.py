@@ -71,8 +71,11 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
     os.environ.setdefault('TORCHINDUCTOR_FORCE_DISABLE_CACHES', '1')
     with tempfile.TemporaryDirectory() as folder:
-        _compile_anew(folder)
-        result = measure(flag)
+        _compile_into(folder)
+        try:
+            result = measure(flag)
+        finally:
+            _compile_into(None)
     result['command'] = f'python experiments/benchmark.py {shlex.join(sys.argv[1:])}'
     _tell(result, flag)
 
@@ -82,10 +85,12 @@ def _one_of(chosen: Sequence[str], known: Sequence[str], name: str) -> None:
         raise InputError(f'{name} has {", ".join(unknown)}; there are: {", ".join(known)}')
 
 
-def _compile_anew(folder: str) -> None:
+def _compile_into(folder: str | None) -> None:
     """An empty cache: starts are cold, and asking a program for its memory is no second start."""
     import jax
+    from jax.experimental.compilation_cache import compilation_cache
 
+    compilation_cache.reset_cache()  # it keeps the folder of its first use
     jax.config.update('jax_compilation_cache_dir', folder)
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
 

@@ -36,6 +36,7 @@ class Recipe:
     ema_rate: float = 0.01
     reversal_steps: int = 10_000
     threshold: float = 0.0
+    alignment: float = 0.0
     teacher: bool = False
 
 
@@ -81,6 +82,8 @@ class DMSRL(SourceOnly):
     """Cross-entropy on source, margin metric loss, mutual-information minimisation."""
 
     log_average: torch.Tensor
+    shares_s: torch.Tensor
+    shares_t: torch.Tensor
     critic: nn.Module
 
     def __init__(self, network: Network, recipe: Recipe, num_classes: int = 7) -> None:
@@ -89,6 +92,9 @@ class DMSRL(SourceOnly):
         dim = network.feature_dim
         if recipe.use_margin:
             self.centers = losses.Centers(num_classes, dim, recipe.center_scale)
+            for domain in ('s', 't'):  # running class shares
+                even = torch.full((num_classes,), 1.0 / num_classes)
+                self.register_buffer(f'shares_{domain}', even)
         if recipe.mutual_information == 'adversarial':
             self.critic = critics.AdversarialNetwork(dim, recipe.hidden, recipe.critic_dropout)
         elif recipe.mutual_information == 'mine':
@@ -148,8 +154,17 @@ class DMSRL(SourceOnly):
 
     def pseudo_labels(self, predicted: Outputs) -> tuple[torch.Tensor, torch.Tensor]:
         """The likeliest class of each sample [B], and whether it is sure enough to count [B]."""
-        confidence, labels = predicted.logits.detach().softmax(dim=1).max(dim=1)
+        shift = (self.shares_s.clamp(min=1e-3) / self.shares_t.clamp(min=1e-3)).log()
+        aligned = predicted.logits.detach() + self.recipe.alignment * shift
+        confidence, labels = aligned.softmax(dim=1).max(dim=1)
         return labels, (confidence >= self.recipe.threshold).float()
+
+    @torch.no_grad()
+    def _count_classes(self, labels_s: torch.Tensor, predicted: Outputs) -> None:
+        probabilities = predicted.logits.softmax(dim=1)
+        known = functional.one_hot(labels_s, probabilities.shape[1]).to(probabilities)
+        self.shares_s.lerp_(known.mean(dim=0), 0.02)
+        self.shares_t.lerp_(probabilities.mean(dim=0), 0.02)
 
     def _margin(
         self,
@@ -160,6 +175,7 @@ class DMSRL(SourceOnly):
         predicted: Outputs,
         terms: dict[str, torch.Tensor],
     ) -> torch.Tensor:
+        self._count_classes(labels_s, predicted)
         labels_t, counts = self.pseudo_labels(predicted)
         features = [source.features, target.features]
         if self.recipe.normalize:

@@ -172,4 +172,5 @@ def test_scores_equal_the_librarys():
     found = evaluation.score(logits, labels)
     expected = metrics.summarize(np.asarray(found['confusion']))
     assert found['confusion'][2][4] == ((labels == 2) & (logits.argmax(1) == 4)).sum()
+    assert found.pop('confusion') == expected.pop('confusion')
     assert found == pytest.approx(expected)
