@@ -156,7 +156,7 @@ class TestPrepare:
     def test_other_settings_need_overwrite(self, fake, tmp_path):
         options = preparing.typed_options(self.NAME, self.SMALL)
         preparing.prepare(self.NAME, options, data_dir=tmp_path)
-        with pytest.raises(InputError, match=r'align=None, now 'size 112.*--overwrite'):
+        with pytest.raises(InputError, match=r"align=None, now 'size 112.*--overwrite"):
             preparing.prepare(self.NAME, options, data_dir=tmp_path, align=faces.Settings())
         preparing.prepare(
             self.NAME, options, data_dir=tmp_path, align=faces.Settings(), overwrite=True
