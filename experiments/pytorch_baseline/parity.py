@@ -233,11 +233,16 @@ class JaxSide:
         found = self._by_torch_names(current.params, current.batch_stats)
         velocity = self._by_torch_names(momentum, current.batch_stats)
         running = ('running_mean', 'running_var')
-        return found | {
-            f'momentum of {name}': value
-            for name, value in velocity.items()
-            if not name.endswith(running)
-        }
+        shares = {name: current.method_state[name] for name in ('shares_s', 'shares_t')}
+        return (
+            found
+            | shares
+            | {
+                f'momentum of {name}': value
+                for name, value in velocity.items()
+                if not name.endswith(running)
+            }
+        )
 
     def _by_torch_names(self, params: Mapping[str, Any], stats: Any) -> dict[str, np.ndarray]:
         variables = {'params': state.model_params(dict(params)), 'batch_stats': stats}
@@ -283,8 +288,9 @@ def table(result: Comparison) -> str:
     rows = [f'| {name}, at any step | {value:.1e} | |' for name, value in result.losses.items()]
     kinds = {
         'centres': lambda n: n == 'centers',
-        'parameters': lambda n: not n.startswith(('momentum', 'centers')) and 'running' not in n,
-        'running statistics': lambda n: 'running' in n,
+        'parameters': lambda n: not n.startswith(('momentum', 'centers', 'shares'))
+        and 'running' not in n,
+        'running statistics': lambda n: 'running' in n or n.startswith('shares'),
         'momentum buffers': lambda n: n.startswith('momentum'),
     }
     for kind, belongs in kinds.items():

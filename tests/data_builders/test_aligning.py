@@ -161,7 +161,7 @@ class TestPrepare:
         preparing.prepare(
             self.NAME, options, data_dir=tmp_path, align=faces.Settings(), overwrite=True
         )
-        with pytest.raises(InputError, match=r'align=size 112.*, now None'):
+        with pytest.raises(InputError, match=r"align='size 112.*, now None"):
             preparing.prepare(self.NAME, options, data_dir=tmp_path)
 
     def test_nothing_left_is_an_error(self, monkeypatch, tmp_path):

@@ -144,10 +144,8 @@ def test_images_are_read_flipped_and_cropped():
     large = torch.from_numpy(np.array(Image.fromarray(pixels).resize((8, 8)))).permute(2, 0, 1)
     release_crop = data.Faces(corpus, 7, {'flip': False, 'crop': 'release'})
     windows = [large[:, i : i + 7, j : j + 7] for i in (0, 1) for j in (0, 1)]
-    seen = {
-        next(n for n, w in enumerate(windows) if torch.equal(w, release_crop[0][0]))
-        for _ in range(40)
-    }
+    crops = [release_crop[0][0] for _ in range(40)]
+    seen = {next(n for n, w in enumerate(windows) if torch.equal(w, crop)) for crop in crops}
     assert seen == {0, 1, 2, 3}
     recipe = {'flip': False, 'crop': 'resize_crop', 'min_scale': 1.0}
     assert torch.equal(data.Faces(corpus, 8, recipe)[0][0], expected)
