@@ -319,9 +319,11 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     given: dict[str, Any] = values.flag_values_dict()
     name, size, seed = given['model'], given['image_size'], given['seed']
     theirs = TorchSide(name, size, seed=seed, double=given['double'])
-    ours: Side = JaxSide(name, size, theirs)
-    if given['rounding']:
-        ours = TorchSide(name, size, seed=seed, double=True)
+    ours: Side = (
+        TorchSide(name, size, seed=seed, double=True)
+        if given['rounding']
+        else JaxSide(name, size, theirs)
+    )
     data = batches(given['steps'], size, given['batch_size'], seed)
     print(table(compare(ours, theirs, data)))
 
