@@ -4,7 +4,7 @@ import collections
 import functools
 import os
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import tensorflow_datasets as tfds
@@ -67,7 +67,7 @@ def make(
     values: dict[str, Any],
     **folders: str | os.PathLike[str] | None,
 ) -> 'Builder':
-    """Builds a builder; what `make_builder` functions call.
+    """Builds a builder; what every `make_builder` calls.
 
     Args:
         builder: the class.
@@ -92,6 +92,32 @@ def make(
     made = common.make(builder, options, values, config=known[name], **folders)
     assert isinstance(made, Builder)
     return made
+
+
+def maker(
+    builder: type['Builder'], options: Callable[[], dict[str, tuple[type, Any, str]]]
+) -> Callable[..., 'Builder']:
+    """The `make_builder` of a builder's module.
+
+    Args:
+        builder: the class.
+        options: the module's function of that name.
+
+    Returns:
+        `(config_name, *, data_dir, manual_dir=None, **values) -> Builder`, see `make`.
+    """
+
+    def make_builder(
+        config_name: str | None,
+        *,
+        data_dir: str | os.PathLike[str],
+        manual_dir: str | os.PathLike[str] | None = None,
+        **values: Any,
+    ) -> 'Builder':
+        folders = {'data_dir': data_dir, 'manual_dir': manual_dir}
+        return make(builder, config_name, options(), values, **folders)
+
+    return make_builder
 
 
 class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[call-arg]

@@ -1,6 +1,5 @@
 """TFDS builder of AFE (Asian Facial Expression): two forms, which have different codes."""
 
-import os
 from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
 
@@ -71,18 +70,6 @@ _COUNTS = {
 def options() -> dict[str, tuple[type, Any, str]]:
     """What can be set when preparing: name to (type, default, help)."""
     return corpus.OPTIONS | faces.OPTIONS
-
-
-def make_builder(
-    config_name: str | None,
-    *,
-    data_dir: str | os.PathLike[str],
-    manual_dir: str | os.PathLike[str] | None = None,
-    **values: Any,
-) -> corpus.Builder:
-    """The builder of one protocol; see `corpus.make`."""
-    folders = {'data_dir': data_dir, 'manual_dir': manual_dir}
-    return corpus.make(Builder, config_name, options(), values, **folders)
 
 
 class Builder(corpus.Builder):
@@ -223,3 +210,6 @@ def read_points(tree: trees.Tree, path: str) -> tuple[float, ...]:
     if len(points) != _POINTS:
         raise InputError(f'{path}: {len(points)} numbers, expected 5 x 2')
     return points
+
+
+make_builder = corpus.maker(Builder, options)

@@ -1,6 +1,5 @@
 """TFDS builder of AffectNet: the older release with CSV lists, and the newer one with arrays."""
 
-import os
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -47,18 +46,6 @@ _NPY = (
 def options() -> dict[str, tuple[type, Any, str]]:
     """What can be set when preparing: name to (type, default, help)."""
     return corpus.OPTIONS | faces.OPTIONS
-
-
-def make_builder(
-    config_name: str | None,
-    *,
-    data_dir: str | os.PathLike[str],
-    manual_dir: str | os.PathLike[str] | None = None,
-    **values: Any,
-) -> corpus.Builder:
-    """The builder of one protocol; see `corpus.make`."""
-    folders = {'data_dir': data_dir, 'manual_dir': manual_dir}
-    return corpus.make(Builder, config_name, options(), values, **folders)
 
 
 class Builder(corpus.Builder):
@@ -164,3 +151,6 @@ def _defined(value: float | None) -> float:
 def _beside(tree: trees.Tree, stem: str, kind: str) -> float:
     path = f'{stem}_{kind}.npy'
     return files.scalar(tree, path) if path in tree else files.UNDEFINED
+
+
+make_builder = corpus.maker(Builder, options)

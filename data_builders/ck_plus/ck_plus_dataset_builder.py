@@ -1,6 +1,5 @@
 """TFDS builder of CK+: frames of the sequences whose emotion is labelled."""
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -43,18 +42,6 @@ def _counts(protocol: str) -> tuple[counts.Count, ...]:
 def options() -> dict[str, tuple[type, Any, str]]:
     """What can be set when preparing: name to (type, default, help)."""
     return corpus.OPTIONS | splits.OPTIONS
-
-
-def make_builder(
-    config_name: str | None,
-    *,
-    data_dir: str | os.PathLike[str],
-    manual_dir: str | os.PathLike[str] | None = None,
-    **values: Any,
-) -> corpus.Builder:
-    """The builder of one protocol; see `corpus.make`."""
-    folders = {'data_dir': data_dir, 'manual_dir': manual_dir}
-    return corpus.make(Builder, config_name, options(), values, **folders)
 
 
 class Builder(corpus.Builder):
@@ -172,3 +159,6 @@ def action_units(tree: trees.Tree, paths: Sequence[str]) -> np.ndarray:
             if 0 <= unit < _UNITS:
                 units[int(unit)] = int(intensity)
     return units
+
+
+make_builder = corpus.maker(Builder, options)

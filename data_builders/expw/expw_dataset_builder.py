@@ -1,6 +1,5 @@
 """TFDS builder of ExpW: faces cut out of whole pictures by the owners' boxes."""
 
-import os
 from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
 
@@ -38,18 +37,6 @@ class Line(NamedTuple):
 def options() -> dict[str, tuple[type, Any, str]]:
     """What can be set when preparing: name to (type, default, help)."""
     return corpus.OPTIONS | faces.OPTIONS | splits.OPTIONS
-
-
-def make_builder(
-    config_name: str | None,
-    *,
-    data_dir: str | os.PathLike[str],
-    manual_dir: str | os.PathLike[str] | None = None,
-    **values: Any,
-) -> corpus.Builder:
-    """The builder of one protocol; see `corpus.make`."""
-    folders = {'data_dir': data_dir, 'manual_dir': manual_dir}
-    return corpus.make(Builder, config_name, options(), values, **folders)
 
 
 class Builder(corpus.Builder):
@@ -106,3 +93,6 @@ def read_line(text: str, where: str) -> Line:
     except ValueError as error:  # no number, or a code out of range
         raise InputError(f'{where}: {error}') from error
     return Line(name, face, (left, top, right, bottom), confidence, code)
+
+
+make_builder = corpus.maker(Builder, options)

@@ -1,6 +1,5 @@
 """TFDS builder of FER2013, from either of its CSV forms."""
 
-import os
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -34,18 +33,6 @@ def options() -> dict[str, tuple[type, Any, str]]:
     return corpus.OPTIONS
 
 
-def make_builder(
-    config_name: str | None,
-    *,
-    data_dir: str | os.PathLike[str],
-    manual_dir: str | os.PathLike[str] | None = None,
-    **values: Any,
-) -> corpus.Builder:
-    """The builder of one protocol; see `corpus.make`."""
-    folders = {'data_dir': data_dir, 'manual_dir': manual_dir}
-    return corpus.make(Builder, config_name, options(), values, **folders)
-
-
 class Builder(rows.Builder):
     """Writes train (Training), validation (PublicTest) and test (PrivateTest)."""
 
@@ -65,3 +52,6 @@ class Builder(rows.Builder):
                 self.drops.add('all-black image', f'line {row.line}')
                 continue
             yield corpus.Item(row.file, label, path, split=split, extra={'pixels': values})
+
+
+make_builder = corpus.maker(Builder, options)

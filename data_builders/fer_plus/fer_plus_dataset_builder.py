@@ -1,7 +1,6 @@
 """TFDS builder of FER+: pictures of FER2013, labels from the votes of ten people."""
 
 import itertools
-import os
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -49,18 +48,6 @@ def _counts(protocol: str) -> tuple[counts.Count, ...]:
 def options() -> dict[str, tuple[type, Any, str]]:
     """What can be set when preparing: name to (type, default, help)."""
     return corpus.OPTIONS
-
-
-def make_builder(
-    config_name: str | None,
-    *,
-    data_dir: str | os.PathLike[str],
-    manual_dir: str | os.PathLike[str] | None = None,
-    **values: Any,
-) -> corpus.Builder:
-    """The builder of one protocol; see `corpus.make`."""
-    folders = {'data_dir': data_dir, 'manual_dir': manual_dir}
-    return corpus.make(Builder, config_name, options(), values, **folders)
 
 
 class Builder(rows.Builder):
@@ -130,3 +117,6 @@ def check(row: rows.Row, voted: votes.Votes, *, black: bool) -> None:
         )
     if black and votes.argmax(voted.numbers) != 'nf':
         raise InputError(f'{row.where} is black, but has a face by {voted.where}; {hint}')
+
+
+make_builder = corpus.maker(Builder, options)

@@ -1,6 +1,5 @@
 """TFDS builder of JAFFE: all pictures, with the mean ratings of the README."""
 
-import os
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -27,18 +26,6 @@ _COUNTS = (
 def options() -> dict[str, tuple[type, Any, str]]:
     """What can be set when preparing: name to (type, default, help)."""
     return corpus.OPTIONS | splits.OPTIONS
-
-
-def make_builder(
-    config_name: str | None,
-    *,
-    data_dir: str | os.PathLike[str],
-    manual_dir: str | os.PathLike[str] | None = None,
-    **values: Any,
-) -> corpus.Builder:
-    """The builder of one protocol; see `corpus.make`."""
-    folders = {'data_dir': data_dir, 'manual_dir': manual_dir}
-    return corpus.make(Builder, config_name, options(), values, **folders)
 
 
 class Builder(corpus.Builder):
@@ -84,3 +71,6 @@ def read_ratings(tree: trees.Tree) -> dict[str, tuple[float, ...]]:
                 row = dict(zip(columns, cells, strict=True))
                 ratings[row['PIC'].upper()] = tuple(float(row[word]) for word in _RATED)
     return ratings
+
+
+make_builder = corpus.maker(Builder, options)

@@ -1,6 +1,5 @@
 """TFDS builder of KDEF: straight views, or all five angles."""
 
-import os
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -33,18 +32,6 @@ _DARKEST = 12  # of 255: a picture whose values span less shows nothing
 def options() -> dict[str, tuple[type, Any, str]]:
     """What can be set when preparing: name to (type, default, help)."""
     return corpus.OPTIONS | splits.OPTIONS
-
-
-def make_builder(
-    config_name: str | None,
-    *,
-    data_dir: str | os.PathLike[str],
-    manual_dir: str | os.PathLike[str] | None = None,
-    **values: Any,
-) -> corpus.Builder:
-    """The builder of one protocol; see `corpus.make`."""
-    folders = {'data_dir': data_dir, 'manual_dir': manual_dir}
-    return corpus.make(Builder, config_name, options(), values, **folders)
 
 
 class Builder(corpus.Builder):
@@ -90,3 +77,6 @@ class Builder(corpus.Builder):
         if int(np.ptp(pixels)) < _DARKEST:
             raise common.LeftOut('black picture')
         return data
+
+
+make_builder = corpus.maker(Builder, options)

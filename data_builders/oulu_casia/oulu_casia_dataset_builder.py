@@ -1,7 +1,6 @@
 """TFDS builder of Oulu-CASIA NIR&VIS: frames of the sequences of one camera and one light."""
 
 import itertools
-import os
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -48,18 +47,6 @@ def options() -> dict[str, tuple[type, Any, str]]:
     return corpus.OPTIONS | splits.OPTIONS
 
 
-def make_builder(
-    config_name: str | None,
-    *,
-    data_dir: str | os.PathLike[str],
-    manual_dir: str | os.PathLike[str] | None = None,
-    **values: Any,
-) -> corpus.Builder:
-    """The builder of one protocol; see `corpus.make`."""
-    folders = {'data_dir': data_dir, 'manual_dir': manual_dir}
-    return corpus.make(Builder, config_name, options(), values, **folders)
-
-
 class Builder(corpus.Builder):
     """Writes train and test, a split of our own by person."""
 
@@ -91,3 +78,6 @@ class Builder(corpus.Builder):
                 file = '/'.join(path.split('/')[-5:])
                 extra = {'sequence': name}
                 yield corpus.Item(file, code, path, subject=subject, extra=extra)
+
+
+make_builder = corpus.maker(Builder, options)

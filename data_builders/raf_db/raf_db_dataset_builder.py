@@ -1,6 +1,5 @@
 """TFDS builder of RAF-DB (basic emotions): aligned faces, or whole pictures with boxes."""
 
-import os
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -35,18 +34,6 @@ _COUNTS = (
 def options() -> dict[str, tuple[type, Any, str]]:
     """What can be set when preparing: name to (type, default, help)."""
     return corpus.OPTIONS | faces.OPTIONS
-
-
-def make_builder(
-    config_name: str | None,
-    *,
-    data_dir: str | os.PathLike[str],
-    manual_dir: str | os.PathLike[str] | None = None,
-    **values: Any,
-) -> corpus.Builder:
-    """The builder of one protocol; see `corpus.make`."""
-    folders = {'data_dir': data_dir, 'manual_dir': manual_dir}
-    return corpus.make(Builder, config_name, options(), values, **folders)
 
 
 class Builder(corpus.Builder):
@@ -161,3 +148,6 @@ def read_distributions(tree: trees.Tree) -> dict[str, np.ndarray]:
             if len(values) == 7:
                 shares[name.rpartition('.')[0].lower()] = np.asarray(values, np.float32)
     return shares
+
+
+make_builder = corpus.maker(Builder, options)

@@ -1,6 +1,5 @@
 """TFDS builder of RAF-DB 2.0 as it circulates: one folder of faces and one list."""
 
-import os
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -20,18 +19,6 @@ _OTHERS = 'CK|FER|JAFFE|MMI|Oulu-CASIA|SFEW|AffectNet_Val|basic|compound'
 def options() -> dict[str, tuple[type, Any, str]]:
     """What can be set when preparing: name to (type, default, help)."""
     return corpus.OPTIONS | splits.OPTIONS
-
-
-def make_builder(
-    config_name: str | None,
-    *,
-    data_dir: str | os.PathLike[str],
-    manual_dir: str | os.PathLike[str] | None = None,
-    **values: Any,
-) -> corpus.Builder:
-    """The builder of one protocol; see `corpus.make`."""
-    folders = {'data_dir': data_dir, 'manual_dir': manual_dir}
-    return corpus.make(Builder, config_name, options(), values, **folders)
 
 
 class Builder(corpus.Builder):
@@ -75,3 +62,6 @@ def read_line(text: str, where: str) -> tuple[str, int]:
     if not name or not code.isdecimal():
         raise InputError(f'{where}: expected `name code`, got {text!r}')
     return name, int(code)
+
+
+make_builder = corpus.maker(Builder, options)

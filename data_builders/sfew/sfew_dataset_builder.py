@@ -1,6 +1,5 @@
 """TFDS builder of SFEW 2.0: aligned faces, or whole frames of the films."""
 
-import os
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -30,18 +29,6 @@ _FRAMES = {'train': (96, 98, 66, 198, 172, 178, 150), 'validation': (57, 47, 23,
 def options() -> dict[str, tuple[type, Any, str]]:
     """What can be set when preparing: name to (type, default, help)."""
     return corpus.OPTIONS
-
-
-def make_builder(
-    config_name: str | None,
-    *,
-    data_dir: str | os.PathLike[str],
-    manual_dir: str | os.PathLike[str] | None = None,
-    **values: Any,
-) -> corpus.Builder:
-    """The builder of one protocol; see `corpus.make`."""
-    folders = {'data_dir': data_dir, 'manual_dir': manual_dir}
-    return corpus.make(Builder, config_name, options(), values, **folders)
 
 
 class Builder(corpus.Builder):
@@ -78,3 +65,6 @@ class Builder(corpus.Builder):
         if self.protocol == 'aligned':
             for name in tree.find(r'Test_Aligned_Faces[^/]*/[^/]+\.png'):
                 self.drops.add('test set, no labels', name)
+
+
+make_builder = corpus.maker(Builder, options)
