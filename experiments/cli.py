@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import platform
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -103,3 +104,13 @@ def _unwritable(folder: pathlib.Path) -> str:
             return ''
     except OSError as error:
         return str(error)
+
+
+def processor() -> str:
+    """Returns the processor's family, where the system tells."""
+    try:
+        text = pathlib.Path('/proc/cpuinfo').read_text()
+    except OSError:
+        return platform.machine()
+    names = [line.partition(':')[2].strip() for line in text.splitlines() if 'model name' in line]
+    return names[0] if names else platform.machine()

@@ -10,7 +10,6 @@ About five minutes of one core.
 import datetime
 import math
 import pathlib
-import platform
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -179,16 +178,6 @@ def insert(page: str, table: str) -> str:
     return f'{before}{begin}\n{table}\n{end}{after}'
 
 
-def processor() -> str:
-    """Returns the processor's family, where the system tells."""
-    try:
-        text = pathlib.Path('/proc/cpuinfo').read_text()
-    except OSError:
-        return platform.machine()
-    names = [line.partition(':')[2].strip() for line in text.splitlines() if 'model name' in line]
-    return names[0] if names else platform.machine()
-
-
 def main(seeds: int, steps: int, samples: int) -> None:
     """Measures, prints, and writes the table into the page.
 
@@ -205,8 +194,8 @@ def main(seeds: int, steps: int, samples: int) -> None:
         rows.append(row)
     heading = (
         f'{datetime.date.today()}, {jax.device_count()} x {jax.devices()[0].platform} '
-        f'({processor()}), jax {jax.__version__}, seeds {seeds}, steps {steps} (half of them for '
-        f'independent variables and domains), samples {samples}:\n'
+        f'({cli.processor()}), jax {jax.__version__}, seeds {seeds}, steps {steps} (half of them '
+        f'for independent variables and domains), samples {samples}:\n'
         f'`python experiments/mutual_information.py --seeds {seeds} --steps {steps} '
         f'--samples {samples}`. All values in nats.'
     )

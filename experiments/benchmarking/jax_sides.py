@@ -26,6 +26,7 @@ RELEASE = {
     'mutual_information': 'adversarial',
     'reversal_steps': 10_000,
     'pseudo_label': 'argmax',
+    'alignment': 0.0,
     'teacher': False,
 }
 OPTIMIZER = {

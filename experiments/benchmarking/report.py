@@ -4,13 +4,13 @@ import datetime
 import importlib.metadata
 import os
 import pathlib
-import platform
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 
 from dmsrl_jax.errors import InputError
+from experiments import cli
 
 Row = Mapping[str, Any]
 HEADER = (
@@ -30,21 +30,12 @@ def machine(peak: float | None) -> dict[str, Any]:
         'date': str(datetime.date.today()),
         'device': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
         'platform': jax.devices()[0].platform,
-        'processor': _processor(),
+        'processor': cli.processor(),
         'cores': len(os.sched_getaffinity(0)),
         'load': round(os.getloadavg()[0], 1),
         'versions': versions,
         'matrix_peak_flops': peak,
     }
-
-
-def _processor() -> str:
-    try:
-        text = pathlib.Path('/proc/cpuinfo').read_text()
-    except OSError:
-        return platform.machine()
-    names = [line.partition(':')[2].strip() for line in text.splitlines() if 'model name' in line]
-    return names[0] if names else platform.machine()
 
 
 def table(modes: Mapping[str, Sequence[Row]]) -> str:

@@ -10,6 +10,7 @@ import pytest
 from dmsrl_jax.errors import InputError
 from experiments.benchmarking import jax_sides
 from experiments.benchmarking.sides import Problem, Task, check_equal
+from experiments.configs import release
 
 PROBLEM = Problem('tiny_multilevel', 16, 4)
 needs_torch = pytest.mark.skipif(
@@ -19,6 +20,10 @@ needs_torch = pytest.mark.skipif(
 
 def task(images=8, parameters=3, dtype='float32'):
     return Task(lambda steps: None, images, parameters, dtype)
+
+
+def test_ours_runs_the_releases_constants():
+    assert jax_sides.RELEASE == release.DMSRL
 
 
 def test_equal_tasks_may_be_compared():
