@@ -10,7 +10,6 @@ repeated, so a stopped table goes on; `--jobs 2` runs two at a time.
 import concurrent.futures
 import contextlib
 import json
-import math
 import multiprocessing
 import pathlib
 import runpy
@@ -30,6 +29,13 @@ COLUMNS = {
     'target mean class': ('target_test', 'mean_class_accuracy'),
     'target oracle': ('oracle', 'accuracy'),
 }
+# What may be looked at while settings are chosen; see `dmsrl_jax/evaluation/selection.py`.
+BLIND = {
+    'source accuracy': ('source_test', 'accuracy'),
+    'target entropy': ('criteria', 'entropy'),
+    'target information': ('criteria', 'information'),
+    'target density': ('criteria', 'density'),
+}
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -41,6 +47,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     text('workdir', None, 'Folder of the table; one folder per run inside.', flag_values=values)
     listed('seeds', ['0', '1', '2'], 'Seeds of each row.', flag_values=values)
     listed('rows', [], 'Only these rows.', flag_values=values)
+    blind = 'Print what settings may be chosen by: nothing that target labels went into.'
+    flags.DEFINE_boolean('blind', False, blind, flag_values=values)
     jobs = 'Runs at a time, each a process of its own if > 1.'
     flags.DEFINE_integer('jobs', 1, jobs, 1, flag_values=values)
 
@@ -69,7 +77,7 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
         ]
         for name in rows
     }
-    text = table(results)
+    text = blind_table(results) if flag['blind'] else table(results)
     print(text)
     (workdir / 'table.md').write_text(text + '\n')
     (workdir / 'table.json').write_text(json.dumps(results, indent=1) + '\n')
@@ -140,19 +148,48 @@ def table(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         The table, accuracies in percent as mean ± standard deviation over seeds.
     """
     first = [result['target_test']['accuracy'] for result in next(iter(results.values()))]
-    lines = [f'| row | {" | ".join(COLUMNS)} | target gain | seeds |', '|---' * 7 + '|']
+    lines = _head((*COLUMNS, 'target gain'))
     for name, runs in results.items():
-        cells = [_cell([run[group][field] for run in runs]) for group, field in COLUMNS.values()]
-        target = [run['target_test']['accuracy'] for run in runs]
-        gain = 100 * (statistics.fmean(target) - statistics.fmean(first))
+        cells = [_cell(_values(runs, place), 100) for place in COLUMNS.values()]
+        gain = 100 * (statistics.fmean(_values(runs, COLUMNS['target'])) - statistics.fmean(first))
         lines.append(f'| {name} | {" | ".join(cells)} | {gain:+.1f} | {len(runs)} |')
     return '\n'.join(lines)
 
 
-def _cell(values: Sequence[float]) -> str:
-    mean = 100 * statistics.fmean(values)
-    spread = 100 * statistics.stdev(values) if len(values) > 1 else math.nan
-    return f'{mean:.1f} ± {spread:.1f}' if len(values) > 1 else f'{mean:.1f}'
+def blind_table(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Formats what settings may be chosen by, without anything that target labels went into.
+
+    Args:
+        results: see `table`.
+
+    Returns:
+        The table: accuracy on source in percent, criteria on target in nats.
+    """
+    lines = _head(tuple(BLIND))
+    for name, runs in results.items():
+        cells = [
+            _cell(_values(runs, place), *((100, 1) if place[1] == 'accuracy' else (1, 3)))
+            for place in BLIND.values()
+        ]
+        lines.append(f'| {name} | {" | ".join(cells)} | {len(runs)} |')
+    return '\n'.join(lines)
+
+
+def _head(columns: Sequence[str]) -> list[str]:
+    names = ('row', *columns, 'seeds')
+    return [f'| {" | ".join(names)} |', '|---' * len(names) + '|']
+
+
+def _values(runs: Sequence[Mapping[str, Any]], place: tuple[str, str]) -> list[float]:
+    group, field = place
+    return [run[group][field] for run in runs]
+
+
+def _cell(values: Sequence[float], scale: float = 1, digits: int = 1) -> str:
+    mean = f'{scale * statistics.fmean(values):.{digits}f}'
+    if len(values) == 1:
+        return mean
+    return f'{mean} ± {scale * statistics.stdev(values):.{digits}f}'
 
 
 if __name__ == '__main__':

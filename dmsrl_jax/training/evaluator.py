@@ -6,9 +6,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dmsrl_jax.data import pipeline
-from dmsrl_jax.evaluation import metrics
+from dmsrl_jax.evaluation import metrics, selection
 from dmsrl_jax.methods import Method
 from dmsrl_jax.training import mapping, step
 from dmsrl_jax.training.state import TrainState, model_params
@@ -51,6 +52,15 @@ class Evaluator:
             name: mapping.map_eval_step(partial(self._count, forward), chosen)
             for name, forward in self._forward.items()
         }
+        self._probabilities = {
+            name: mapping.map_eval_step(partial(self._predict, forward), chosen)
+            for name, forward in self._forward.items()
+        }
+
+    def _predict(self, forward: Any, variables: Any, batch: step.Batch) -> Any:
+        logits = forward(variables, batch)['logits'].astype(jnp.float32)
+        found = (jax.nn.softmax(logits, axis=-1), batch['mask'])
+        return jax.tree.map(lambda x: jax.lax.all_gather(x, step.AXIS, tiled=True), found)
 
     def _count(self, forward: Any, variables: Any, batch: step.Batch) -> jax.Array:
         predicted = jnp.argmax(forward(variables, batch)['logits'], axis=-1)
@@ -83,6 +93,21 @@ class Evaluator:
         """
         count = self._confusion[domain]
         return metrics.summarize(sum(count(variables, batch) for batch in self._batches(corpus)))
+
+    def criteria(self, variables: dict[str, Any], corpus: Any) -> dict[str, float]:
+        """What can be said of the network on target without a label, for choosing settings.
+
+        Args:
+            variables: the model's `params` and `batch_stats`.
+            corpus: target images; labels are not read.
+
+        Returns:
+            See `evaluation.selection.criteria`.
+        """
+        predict = self._probabilities['target']
+        found = [predict(variables, batch) for batch in self._batches(corpus)]
+        rows = [np.asarray(p)[np.asarray(mask) > 0] for p, mask in found]
+        return selection.criteria(np.concatenate(rows))
 
     def pseudo_labels(self, state: TrainState, method: Method, corpus: Any) -> dict[str, float]:
         """Coverage of the method's pseudo labels on target, and their accuracy where they count.

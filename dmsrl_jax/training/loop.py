@@ -187,9 +187,8 @@ class _Loop:
 
     def _finish(self, state: TrainState, scores: dict[str, Any], seconds: float) -> dict[str, Any]:
         config, method = self.config, self.parts.method
-        pseudo = None
+        pseudo, corpus = None, run.decoded(self.parts, config, 'target')
         if method.pseudo_labels is not None:
-            corpus = run.decoded(self.parts, config, 'target')
             pseudo = self.parts.evaluator.pseudo_labels(state, method, corpus)
         result = {
             'method': config.method,
@@ -202,6 +201,7 @@ class _Loop:
             'source_test': scores['source'],
             'oracle': self.notes['oracle'],
             'pseudo_label': pseudo,
+            'criteria': self.parts.evaluator.criteria(self._variables(state), corpus),
             'images_per_second': round(self._images_per_second(), 1) if self.steps_timed else None,
             'devices': len(self.parts.chosen),
             'platform': self.parts.chosen[0].platform,

@@ -45,6 +45,20 @@ def test_one_seed_has_no_spread():
     )
 
 
+def test_blind_table_shows_nothing_that_target_labels_went_into():
+    def run(source, entropy, information, density):
+        criteria = {'entropy': entropy, 'information': information, 'density': density}
+        return {'source_test': {'accuracy': source}, 'criteria': criteria}
+
+    runs = {'a': [run(0.9, 0.5, 1.0, 5.0), run(0.92, 0.7, 1.2, 5.5)], 'b': [run(0.8, 1, 0.5, 4)]}
+    assert tables.blind_table(runs) == (
+        '| row | source accuracy | target entropy | target information | target density | seeds |\n'
+        '|---|---|---|---|---|---|\n'
+        '| a | 91.0 ± 1.4 | 0.600 ± 0.141 | 1.100 ± 0.141 | 5.250 ± 0.354 | 2 |\n'
+        '| b | 80.0 | 1.000 | 0.500 | 4.000 | 1 |'
+    )
+
+
 @pytest.fixture
 def run_tables(tmp_path, monkeypatch):
     """Runs the command with a stand-in for training; gives (what was trained, workdir)."""

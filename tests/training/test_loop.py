@@ -79,7 +79,7 @@ def test_the_result_has_the_fields_of_the_contract(finished):
     assert json.loads((workdir / 'result.json').read_text()) == result
     assert list(result) == [
         'method', 'source', 'target', 'seed', 'steps', 'seconds', 'target_test', 'source_test',
-        'oracle', 'pseudo_label', 'images_per_second', 'devices', 'platform',
+        'oracle', 'pseudo_label', 'criteria', 'images_per_second', 'devices', 'platform',
     ]  # fmt: skip
     assert result['method'] == 'dmsrl'
     assert (result['source'], result['target']) == (
@@ -206,6 +206,16 @@ def test_target_labels_change_nothing(config, monkeypatch):
 
     monkeypatch.setattr(corpora, 'load', relabelled)
     chex.assert_trees_all_equal(after_three_steps(), expected)
+
+
+@pytest.mark.parametrize('devices', [1, 4])
+def test_criteria_do_not_read_labels_and_are_the_same_on_four_devices(finished, config, devices):
+    workdir, result = finished
+    state, _ = final_state(workdir, config())
+    corpus = Relabelled(corpora.load('synthetic_faces/wild', 'train', data_dir=config().data_dir))
+    evaluator = run.create_evaluator(config(eval_batch_size=12), jax.devices()[:devices])
+    variables = {'params': state.average, 'batch_stats': state.batch_stats}
+    assert evaluator.criteria(variables, corpus) == pytest.approx(result['criteria'], rel=1e-5)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path):
