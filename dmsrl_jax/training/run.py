@@ -8,14 +8,12 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from dmsrl_jax import methods, models
 from dmsrl_jax.data import augment, corpora, pipeline, reading
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import NUM_CLASSES
-from dmsrl_jax.interop import torch_weights
-from dmsrl_jax.training import mapping, optimizers, state, step
+from dmsrl_jax.training import mapping, optimizers, pretrained, state, step
 from dmsrl_jax.training.evaluator import Evaluator
 
 ROLES = ('source', 'source_test', 'target', 'target_test')
@@ -66,7 +64,7 @@ def prepare(config: Any, say: Callable[[str], None] = print) -> Run:
         image_size=config.image_size,
         num_classes=NUM_CLASSES,
         averaged=config.average or method.uses_teacher,
-        variables=_pretrained(config, model, say),
+        variables=pretrained.variables(config, model, say),
     )
     tx = optimizers.create(
         config.optimizer.to_dict(), initial.params, total_steps=total, steps_per_epoch=epoch
@@ -101,16 +99,6 @@ def create_model(config: Any, *, axis_name: str | None = None) -> Any:
     options = config.model.to_dict()
     options.pop('pretrained', None)
     return models.create(options.pop('name'), NUM_CLASSES, axis_name=axis_name, **options)
-
-
-def _pretrained(config: Any, model: Any, say: Callable[[str], None]) -> dict[str, Any] | None:
-    """The model's variables out of the file `model.pretrained`, new ones where it has none."""
-    path = config.model.get('pretrained')
-    if not path:
-        return None
-    images = jnp.zeros((2, config.image_size, config.image_size, 3), jnp.float32)
-    fresh = jax.jit(model.init)(jax.random.key(config.seed), images)
-    return torch_weights.load(config.model.name, path, like=fresh, say=say)
 
 
 def create_evaluator(config: Any, chosen: list[jax.Device]) -> Evaluator:

@@ -48,7 +48,7 @@ def get_config(arg: str = '') -> ConfigDict:
                 'dropout': 0.2,
                 'dtype': 'float32',
                 'statistics': 'per_domain',
-                'pretrained': '',  # .pth or .safetensors of a PyTorch network or its trunk
+                'pretrained': '',  # weights of a PyTorch network or trunk, or the workdir of a run
             },
             'average': True,  # evaluate an average of the parameters
             'average_decay': 0.99,
