@@ -137,19 +137,28 @@ def table(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         results: `{row: result.json of each seed}`; gains are over the first row.
 
     Returns:
-        The table, accuracies in percent as mean ± standard deviation over seeds.
+        The table, accuracies in percent as mean ± standard deviation over seeds; a dash where
+        the target has no labels.
     """
-    first = [result['target_test']['accuracy'] for result in next(iter(results.values()))]
+    first = _values(next(iter(results.values())), *COLUMNS['target'])
     lines = [f'| row | {" | ".join(COLUMNS)} | target gain | seeds |', '|---' * 7 + '|']
     for name, runs in results.items():
-        cells = [_cell([run[group][field] for run in runs]) for group, field in COLUMNS.values()]
-        target = [run['target_test']['accuracy'] for run in runs]
-        gain = 100 * (statistics.fmean(target) - statistics.fmean(first))
-        lines.append(f'| {name} | {" | ".join(cells)} | {gain:+.1f} | {len(runs)} |')
+        cells = [_cell(_values(runs, group, field)) for group, field in COLUMNS.values()]
+        target = _values(runs, *COLUMNS['target'])
+        gain = '-'
+        if target and first:
+            gain = f'{100 * (statistics.fmean(target) - statistics.fmean(first)):+.1f}'
+        lines.append(f'| {name} | {" | ".join(cells)} | {gain} | {len(runs)} |')
     return '\n'.join(lines)
 
 
+def _values(runs: Sequence[Mapping[str, Any]], group: str, field: str) -> list[float]:
+    return [run[group][field] for run in runs if run[group] is not None]
+
+
 def _cell(values: Sequence[float]) -> str:
+    if not values:
+        return '-'
     mean = 100 * statistics.fmean(values)
     spread = 100 * statistics.stdev(values) if len(values) > 1 else math.nan
     return f'{mean:.1f} ± {spread:.1f}' if len(values) > 1 else f'{mean:.1f}'

@@ -215,9 +215,10 @@ class Corpus:
         return self._length
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """One record: `image` (encoded bytes), `label` (0..6), `file`, `subject`, and what else.
+        """One record: `image` (encoded bytes), `label`, `file`, `subject`, and what else there is.
 
-        The corpus's own values, such as `valence` or `votes`, are numbers, texts or arrays.
+        A label is 0..6, or `expressions.NO_LABEL` in a corpus without labels. The corpus's own
+        values, such as `valence` or `votes`, are numbers, texts or arrays.
         """
         index = int(index)
         if not -self._length <= index < self._length:

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 from absl import flags
+from PIL import Image
 
 from dmsrl_jax.data import corpora
 from dmsrl_jax.errors import InputError
@@ -78,6 +79,28 @@ class TestCommand:
             '       1  odd: f',
             'lies in /here',
         ]
+
+    def test_a_folder_without_labels(self, tmp_path, capsys):
+        (tmp_path / 'raw').mkdir()
+        for i in range(3):
+            Image.new('RGB', (8, 8), (i, 0, 0)).save(tmp_path / f'raw/{i}.png')
+        where = f'--data_dir={tmp_path / "data"}'
+        run('--corpus=image_list/mycam', f'--manual_dir={tmp_path}/raw', '--set=labels=none', where)
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[1].split() == ['train', *['-'] * 7, '3']
+        assert lines[2] == 'no labels: a corpus to adapt to, not to learn from or to test on'
+        assert 'prepare a second corpus' in lines[-1]
+        assert lines[-1].endswith(f' --corpus synthetic_faces/studio --data_dir {tmp_path}/data')
+        run('--list', where)
+        assert '  image_list/mycam: train 3 (no labels)\n' in capsys.readouterr().out
+
+    def test_next_command_takes_no_source_without_labels(self, tmp_path, capsys):
+        where = f'--data_dir={tmp_path / "data"}'
+        self.test_a_folder_without_labels(tmp_path, capsys)
+        run('--corpus=synthetic_faces/wild', where, *SMALL)
+        pair = 'pair.py:synthetic_faces/wild,image_list/mycam --workdir'
+        assert pair in capsys.readouterr().out
+        assert pair in prepare.next_command('image_list/mycam', str(tmp_path / 'data'))
 
     def test_next_command_pairs_two_corpora(self, tmp_path):
         for name in ('fer2013', 'image_list/mine'):
