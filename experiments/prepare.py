@@ -17,7 +17,7 @@ from typing import Any
 from absl import flags, logging
 
 from dmsrl_jax.data import corpora, faces
-from dmsrl_jax.errors import InputError
+from dmsrl_jax.errors import InputError, python_command
 from dmsrl_jax.expressions import EXPRESSIONS
 from experiments import cli
 
@@ -229,12 +229,12 @@ def next_command(name: str, data_dir: str | None) -> str:
         pair = f'{name},{min(unlabelled)}'
     else:
         other = 'synthetic_faces/studio' if not name.startswith('synthetic') else 'fer2013'
-        return (
-            f'next: prepare a second corpus, python experiments/prepare.py --corpus {other}{where}'
-        )
+        command = f'{python_command()} experiments/prepare.py --corpus {other}{where}'
+        return f'next: prepare a second corpus, {command}'
     data = f' --config.data_dir={data_dir}' if data_dir else ''
     return (
-        f'next: python experiments/train.py --config experiments/configs/pair.py:{pair} '
+        f'next: {python_command()} experiments/train.py '
+        f'--config experiments/configs/pair.py:{pair} '
         f'--workdir runs/{pair.replace("/", "_").replace(",", "-")}{data}'
     )
 
@@ -266,7 +266,7 @@ def help_text(name: str) -> str:
 
     module = corpora.builder_module(name)
     readme = pathlib.Path(module.__file__ or '').with_name('README.md')
-    command = f'python experiments/prepare.py --corpus {name}'
+    command = f'{python_command()} experiments/prepare.py --corpus {name}'
     protocols = getattr(module, 'PROTOCOLS', {})
     command += '[/PROTOCOL]' if protocols and '/' not in name else ''
     command += ' --manual_dir DIR' if getattr(module, 'NEEDS', '') else ''
@@ -274,7 +274,8 @@ def help_text(name: str) -> str:
     lines += ['Its protocols, the first one if none is named:'] if protocols else []
     lines += [f'  {key}: {text}' for key, text in protocols.items()]
     lines.append(preparing.describe_options(module.options()))
-    return readme.read_text() + '\n'.join(lines)
+    text = readme.read_text().replace('python experiments/', f'{python_command()} experiments/')
+    return text + '\n'.join(lines)
 
 
 if __name__ == '__main__':

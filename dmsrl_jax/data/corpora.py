@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from dmsrl_jax.errors import InputError
+from dmsrl_jax.errors import InputError, python_command
 
 REPORT, LABELS = 'report.json', 'labels.npz'
 _VERSION = re.compile(r'\d+\.\d+\.\d+')
@@ -136,7 +136,7 @@ def missing_message(name: str, data_dir: str | os.PathLike[str] | None = None) -
     """
     needs = getattr(builder_module(name), 'NEEDS', '')
     folder, corpus = f'data_builders/{name.partition("/")[0]}', f'--corpus {name}'
-    command = f'python experiments/prepare.py {corpus}'
+    command = f'{python_command()} experiments/prepare.py {corpus}'
     command += (' --manual_dir DIR' if needs else '') + (
         f' --data_dir {data_dir}' if data_dir else ''
     )

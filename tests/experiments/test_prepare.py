@@ -7,7 +7,7 @@ from absl import flags
 from PIL import Image
 
 from dmsrl_jax.data import corpora
-from dmsrl_jax.errors import InputError
+from dmsrl_jax.errors import InputError, python_command
 from experiments import prepare
 
 REPO = pathlib.Path(__file__).parents[2]
@@ -59,7 +59,10 @@ class TestCommand:
     def test_help_of_every_corpus(self, name, capsys):
         run(f'--corpus={name}', '--help_corpus')
         out = capsys.readouterr().out
-        assert f'Command: python experiments/prepare.py --corpus {name}' in out
+        assert f'Command: {python_command()} experiments/prepare.py --corpus {name}' in out
+        assert out.count('experiments/prepare.py') == out.count(
+            f'{python_command()} experiments/prepare.py'
+        )
         for option in corpora.builder_module(name).options():
             assert f'\n  {option}=' in out
 
@@ -107,7 +110,7 @@ class TestCommand:
             (tmp_path / name / '1.0.0').mkdir(parents=True)
             (tmp_path / name / '1.0.0/dataset_info.json').touch()
         assert prepare.next_command('image_list/mine', str(tmp_path)) == (
-            'next: python experiments/train.py --config experiments/configs/pair.py:'
+            f'next: {python_command()} experiments/train.py --config experiments/configs/pair.py:'
             'fer2013,image_list/mine --workdir runs/fer2013-image_list_mine '
             f'--config.data_dir={tmp_path}'
         )
