@@ -223,7 +223,7 @@ def record(image: bytes, label: int, file: str, subject: str = '', **extra: Any)
 
     Args:
         image: bytes of an image file.
-        label: canonical label 0..6.
+        label: canonical label 0..6, or `expressions.NO_LABEL`.
         file: the owners' name of the image.
         subject: the person; empty where not known.
         **extra: values of the builder's `EXTRA` features.

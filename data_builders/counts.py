@@ -43,7 +43,7 @@ def measure(splits: Mapping[str, Mapping[str, Any]], found: Mapping[str, int]) -
     """Flattens a report's splits to the names that `Count.what` uses.
 
     Args:
-        splits: split to {'images': n, 'classes': {expression: n}}.
+        splits: split to {'images': n, 'classes': {expression: n}}; no classes without labels.
         found: what the builder counted beside.
 
     Returns:
@@ -51,10 +51,11 @@ def measure(splits: Mapping[str, Mapping[str, Any]], found: Mapping[str, int]) -
     """
     totals = {f'{split} images': part['images'] for split, part in splits.items()}
     for split, part in splits.items():
-        totals |= {f'{split} {word}': number for word, number in part['classes'].items()}
+        totals |= {f'{split} {word}': number for word, number in (part['classes'] or {}).items()}
     totals['all images'] = sum(part['images'] for part in splits.values())
     for word in EXPRESSIONS:
-        totals[f'all {word}'] = sum(part['classes'][word] for part in splits.values())
+        parts = (part['classes'] or {} for part in splits.values())
+        totals[f'all {word}'] = sum(classes.get(word, 0) for classes in parts)
     return totals | dict(found)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from data_builders import aligning, counts, distributing, spilling
 from dmsrl_jax.data import corpora, faces
 from dmsrl_jax.errors import InputError
-from dmsrl_jax.expressions import EXPRESSIONS
+from dmsrl_jax.expressions import EXPRESSIONS, NO_LABEL
 
 _WORK = '.preparing'
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -107,7 +107,7 @@ def prepare(
         built = pathlib.Path(builder.data_dir)
         final = root / built.relative_to(staging)
         if (final / 'dataset_info.json').exists() and not overwrite:
-            report = _same(final, chosen, source)
+            report = _same(final, chosen, source, defaults=typed_options(name, {}))
             _require(strict, report)
             return final, report, False
         _check_source(name, module, source, root)
@@ -150,11 +150,20 @@ def _require(strict: bool, report: Mapping[str, Any]) -> None:
         counts.require(report.get('corpus', 'the corpus'), report.get('counts', []))
 
 
-def _same(final: pathlib.Path, options: Mapping[str, Any], source: str | None) -> dict[str, Any]:
-    """The report of a corpus that is there, if it was built in the same way."""
+def _same(
+    final: pathlib.Path,
+    options: Mapping[str, Any],
+    source: str | None,
+    *,
+    defaults: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The report of a corpus that is there, if it was built in the same way.
+
+    An option that its builder did not have yet counts as left at its default.
+    """
     report = corpora.report(final)
     options = {'align': None, **options}
-    old = {'align': None, **report.get('options', options)}
+    old = {'align': None, **defaults, **report.get('options', options)}
     differ = [f'{k}={old.get(k)!r}, now {v!r}' for k, v in options.items() if old.get(k) != v]
     if source and report.get('manual_dir', source) != source:
         differ.append(f'manual_dir={report["manual_dir"]}, now {source}')
@@ -231,10 +240,14 @@ def _count(folder: pathlib.Path, *, keep: bool = True) -> dict[str, dict[str, An
     return {
         split: {
             'images': len(codes),
-            'classes': {word: int(np.sum(codes == i)) for i, word in enumerate(EXPRESSIONS)},
+            'classes': None if np.all(codes == NO_LABEL) else _classes(codes),
         }
         for split, codes in labels.items()
     }
+
+
+def _classes(codes: np.ndarray) -> dict[str, int]:
+    return {word: int(np.sum(codes == i)) for i, word in enumerate(EXPRESSIONS)}
 
 
 def _replace(built: pathlib.Path, final: pathlib.Path, staging: pathlib.Path) -> None:

@@ -42,7 +42,7 @@ class Tree:
         self._archives: list[archives.Archive] = []
         self._places: dict[str, tuple[int, str]] = {}  # number of the archive, -1 for none
         self._kept = ''  # the file with which it travels
-        plain = list(_walk(root))
+        plain = list(walk(root))
         self._places.update((name, (-1, name)) for name in plain)
         for name in plain:
             if archives.kind_of(name.rpartition('/')[2]):
@@ -209,8 +209,8 @@ def _junk(name: str) -> bool:
     return any(map(common.is_junk, name.split('/')))
 
 
-def _walk(root: pathlib.Path) -> Iterator[str]:
-    """Names of the files below a folder; linked folders are followed, once each."""
+def walk(root: pathlib.Path) -> Iterator[str]:
+    """Names of the files below a folder, without junk; linked folders are followed, once each."""
     seen = set()
     for place, folders, names in os.walk(root, followlinks=True):
         real = os.path.realpath(place)

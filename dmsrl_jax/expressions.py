@@ -7,6 +7,7 @@ from dmsrl_jax.errors import InputError
 
 EXPRESSIONS = ('surprise', 'fear', 'disgust', 'happiness', 'sadness', 'anger', 'neutral')
 NUM_CLASSES = len(EXPRESSIONS)
+NO_LABEL = -1  # the label of every image of a corpus without labels
 
 # One colour per expression (RGB, 0..255), told apart by readers with colour-vision deficiency.
 COLOURS = (

@@ -48,9 +48,7 @@ def page(
     parts = [
         f'<h1>{_text(survey.name)}: {len(survey)} images</h1>',
         *_findings(within, across),
-        '<h2>Images by split and expression</h2>',
-        _class_table(survey),
-        _class_bars(survey),
+        *_by_class(survey),
         '<h2>Some of them</h2>',
         _picture('sheet of images by expression', pictures['classes']),
         '<h2>Sizes</h2>',
@@ -124,21 +122,25 @@ def _findings(within: Copies, across: Mapping[str, Copies]) -> list[str]:
     return [f'<p class="warn">{_text(line)}</p>' for line in found]
 
 
-def _class_table(survey: Survey) -> str:
+def _by_class(survey: Survey) -> list[str]:
+    if not survey.labelled:
+        head = '<h2>Images by split</h2><p>This corpus has no labels.</p>'
+        return [head, _class_table(survey, ())]
+    counts = np.bincount(survey.labels, minlength=len(EXPRESSIONS))
+    chart = bars(dict(zip(EXPRESSIONS, counts.tolist(), strict=True)))
+    return ['<h2>Images by split and expression</h2>', _class_table(survey, EXPRESSIONS), chart]
+
+
+def _class_table(survey: Survey, words: Sequence[str]) -> str:
     rows = []
     for number, split in enumerate(survey.splits):
         labels = survey.labels[survey.split == number]
         people = {
             s for s, k in zip(survey.subjects, survey.split, strict=True) if s and k == number
         }
-        counts = np.bincount(labels, minlength=len(EXPRESSIONS))
+        counts = [int(np.sum(labels == code)) for code in range(len(words))]
         rows.append([split, *counts, len(labels), len(people) or '-'])
-    return table(['split', *EXPRESSIONS, 'images', 'persons'], rows)
-
-
-def _class_bars(survey: Survey) -> str:
-    counts = np.bincount(survey.labels, minlength=len(EXPRESSIONS))
-    return bars(dict(zip(EXPRESSIONS, counts.tolist(), strict=True)))
+    return table(['split', *words, 'images', 'persons'], rows)
 
 
 def _sizes(survey: Survey) -> list[str]:

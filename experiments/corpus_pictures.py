@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dmsrl_jax.data import corpora, images
 from dmsrl_jax.data.survey import Survey
-from dmsrl_jax.expressions import EXPRESSIONS
+from dmsrl_jax.expressions import EXPRESSIONS, NO_LABEL
 
 SIDE, COLUMNS, PAIRS = 72, 14, 42
 _GAP, _LABEL = 4, 18
@@ -48,17 +48,17 @@ def class_sheet(album: Album, *, columns: int = COLUMNS, seed: int = 0) -> Image
         seed: another seed shows other images.
 
     Returns:
-        RGB picture; expressions without images have an empty row.
+        RGB picture; expressions without images have an empty row. Without labels all images are
+        one group.
     """
     rng, survey = np.random.default_rng(seed), album.survey
+    groups = dict(enumerate(EXPRESSIONS)) if survey.labelled else {NO_LABEL: 'no labels'}
     height = 2 * (SIDE + _GAP) + _LABEL
-    sheet = Image.new(
-        'RGB', (columns * (SIDE + _GAP) + _GAP, len(EXPRESSIONS) * height + _GAP), _PAPER
-    )
+    sheet = Image.new('RGB', (columns * (SIDE + _GAP) + _GAP, len(groups) * height + _GAP), _PAPER)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
-    for code, word in enumerate(EXPRESSIONS):
+    for row, (code, word) in enumerate(groups.items()):
         members = np.flatnonzero(survey.labels == code)
-        top = code * height
+        top = row * height
         pen.text((_GAP, top + 1), f'{word} ({len(members)})', _INK, font)
         chosen = rng.permutation(members)[: 2 * columns]
         for k, i in enumerate(chosen.tolist()):

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dmsrl_jax.data import corpora
 from dmsrl_jax.data.survey import Copies, Survey, copies, survey
 from dmsrl_jax.errors import InputError
-from dmsrl_jax.expressions import EXPRESSIONS
 from experiments import corpus_page, corpus_pictures
 
 FOLDER = 'report'
@@ -72,10 +71,10 @@ def _rows(first: Survey, second: Survey, found: Copies) -> list[list[str]]:
         [
             first.name,
             first.where(a),
-            EXPRESSIONS[first.labels[a]],
+            first.word(a),
             second.name,
             second.where(b),
-            EXPRESSIONS[second.labels[b]],
+            second.word(b),
             'yes' if first.digests[a] == second.digests[b] else 'no',
         ]
         for a, b in found.pairs.tolist()

@@ -61,10 +61,12 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> int:
     variables = mapping.replicate(restored.variables, chosen)
     skipped = 0
     for task in tasks(config, flag['corpus'], flag['split'], flag['domain']):
+        data_dir = flag['data_dir'] or config.data_dir or None
         try:
-            corpus = run.corpora.load(
-                task.corpus, task.split, data_dir=flag['data_dir'] or config.data_dir or None
-            )
+            if not run.has_labels(task.corpus, data_dir):
+                _unlabelled(task, asked=bool(flag['corpus']))
+                continue
+            corpus = run.corpora.load(task.corpus, task.split, data_dir=data_dir)
         except InputError as error:
             if flag['corpus']:
                 raise
@@ -74,6 +76,15 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> int:
         score = evaluator.score(variables, corpus, domain=task.domain)
         _report(workdir, task, restored.step, score)
     return 1 if skipped else 0
+
+
+def _unlabelled(task: Task, *, asked: bool) -> None:
+    if asked:
+        raise InputError(
+            f'{task.corpus} has no labels, so there is nothing to compare predictions with; '
+            'experiments/predict.py --workdir DIR IMAGE... gives the expression of each image'
+        )
+    print(f'\n{task.corpus}\nno labels: not evaluated')
 
 
 def tasks(config: Any, corpus: str | None, split: str | None, domain: str | None) -> list[Task]:

@@ -11,13 +11,13 @@ python experiments/prepare.py --corpus synthetic_faces/wild --set train=500 --se
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags, logging
 
 from dmsrl_jax.data import corpora, faces
-from dmsrl_jax.errors import InputError
+from dmsrl_jax.errors import InputError, python_command
 from dmsrl_jax.expressions import EXPRESSIONS
 from experiments import cli
 
@@ -181,8 +181,11 @@ def summary(folder: pathlib.Path, report: dict[str, Any]) -> str:
     widths = [max(10, *map(len, splits)), *(max(7, len(word)) for word in EXPRESSIONS), 7]
     lines = [_row(['split', *EXPRESSIONS, 'images'], widths)]
     for split, found in splits.items():
-        cells = [split, *(found['classes'][word] for word in EXPRESSIONS), found['images']]
+        classes = found['classes'] or dict.fromkeys(EXPRESSIONS, '-')
+        cells = [split, *(classes[word] for word in EXPRESSIONS), found['images']]
         lines.append(_row(cells, widths))
+    if is_unlabelled(report):
+        lines.append('no labels: a corpus to adapt to, not to learn from or to test on')
     drops = report['drops'].items()
     total = sum(found['count'] for _, found in drops)
     lines.append(f'left out: {total or "nothing"}')
@@ -209,19 +212,29 @@ def _row(cells: Sequence[Any], widths: Sequence[int]) -> str:
     return '  '.join(columns)
 
 
+def is_unlabelled(report: Mapping[str, Any]) -> bool:
+    """Whether a corpus's report says that its images have no labels."""
+    return any(found['classes'] is None for found in report.get('splits', {}).values())
+
+
 def next_command(name: str, data_dir: str | None) -> str:
     """What to type next: train on this corpus and another one, or prepare another one."""
-    others = [other for other in corpora.prepared(data_dir) if other != name]
+    prepared = corpora.prepared(data_dir)
+    unlabelled = {key for key, path in prepared.items() if is_unlabelled(corpora.report(path))}
+    sources = [other for other in prepared if other not in {name, *unlabelled}]
     where = f' --data_dir {data_dir}' if data_dir else ''
-    if not others:
+    if sources:
+        pair = f'{sources[0]},{name}'
+    elif name not in unlabelled and unlabelled:
+        pair = f'{name},{min(unlabelled)}'
+    else:
         other = 'synthetic_faces/studio' if not name.startswith('synthetic') else 'fer2013'
-        return (
-            f'next: prepare a second corpus, python experiments/prepare.py --corpus {other}{where}'
-        )
-    pair = f'{others[0]},{name}'
+        command = f'{python_command()} experiments/prepare.py --corpus {other}{where}'
+        return f'next: prepare a second corpus, {command}'
     data = f' --config.data_dir={data_dir}' if data_dir else ''
     return (
-        f'next: python experiments/train.py --config experiments/configs/pair.py:{pair} '
+        f'next: {python_command()} experiments/train.py '
+        f'--config experiments/configs/pair.py:{pair} '
         f'--workdir runs/{pair.replace("/", "_").replace(",", "-")}{data}'
     )
 
@@ -232,9 +245,11 @@ def listing(data_dir: str | None) -> str:
     lines += [f'  {_with_protocols(name)}' for name in corpora.registered()]
     lines.append(f'prepared in {data_dir or corpora.default_data_dir()}:')
     for name, folder in corpora.prepared(data_dir).items():
-        splits = corpora.report(folder).get('splits', {})
-        counts = ', '.join(f'{split} {found["images"]}' for split, found in splits.items())
-        lines.append(f'  {name}: {counts or folder}')
+        report = corpora.report(folder)
+        splits = report.get('splits', {}).items()
+        counts = ', '.join(f'{split} {found["images"]}' for split, found in splits)
+        labels = ' (no labels)' if is_unlabelled(report) else ''
+        lines.append(f'  {name}: {counts or folder}{labels}')
     return '\n'.join(lines)
 
 
@@ -251,7 +266,7 @@ def help_text(name: str) -> str:
 
     module = corpora.builder_module(name)
     readme = pathlib.Path(module.__file__ or '').with_name('README.md')
-    command = f'python experiments/prepare.py --corpus {name}'
+    command = f'{python_command()} experiments/prepare.py --corpus {name}'
     protocols = getattr(module, 'PROTOCOLS', {})
     command += '[/PROTOCOL]' if protocols and '/' not in name else ''
     command += ' --manual_dir DIR' if getattr(module, 'NEEDS', '') else ''
@@ -259,7 +274,8 @@ def help_text(name: str) -> str:
     lines += ['Its protocols, the first one if none is named:'] if protocols else []
     lines += [f'  {key}: {text}' for key, text in protocols.items()]
     lines.append(preparing.describe_options(module.options()))
-    return readme.read_text() + '\n'.join(lines)
+    text = readme.read_text().replace('python experiments/', f'{python_command()} experiments/')
+    return text + '\n'.join(lines)
 
 
 if __name__ == '__main__':

@@ -145,14 +145,17 @@ def table(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         results: `{row: result.json of each seed}`; gains are over the first row.
 
     Returns:
-        The table, accuracies in percent as mean ± standard deviation over seeds.
+        The table, accuracies in percent as mean ± standard deviation over seeds; a dash where
+        the target has no labels.
     """
-    first = [result['target_test']['accuracy'] for result in next(iter(results.values()))]
+    first = _values(next(iter(results.values())), COLUMNS['target'])
     lines = _head((*COLUMNS, 'target gain'))
     for name, runs in results.items():
         cells = [_cell(_values(runs, place), 100) for place in COLUMNS.values()]
-        gain = 100 * (statistics.fmean(_values(runs, COLUMNS['target'])) - statistics.fmean(first))
-        lines.append(f'| {name} | {" | ".join(cells)} | {gain:+.1f} | {len(runs)} |')
+        target, gain = _values(runs, COLUMNS['target']), '-'
+        if target and first:
+            gain = f'{100 * (statistics.fmean(target) - statistics.fmean(first)):+.1f}'
+        lines.append(f'| {name} | {" | ".join(cells)} | {gain} | {len(runs)} |')
     return '\n'.join(lines)
 
 
@@ -182,10 +185,12 @@ def _head(columns: Sequence[str]) -> list[str]:
 
 def _values(runs: Sequence[Mapping[str, Any]], place: tuple[str, str]) -> list[float]:
     group, field = place
-    return [run[group][field] for run in runs]
+    return [run[group][field] for run in runs if run[group] is not None]
 
 
 def _cell(values: Sequence[float], scale: float = 1, digits: int = 1) -> str:
+    if not values:
+        return '-'
     mean = f'{scale * statistics.fmean(values):.{digits}f}'
     if len(values) == 1:
         return mean

@@ -4,7 +4,8 @@ Any field can be changed: `--config.seed=1 --config.dmsrl.alpha=0.1`. An interru
 when started again with the same command.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
@@ -36,13 +37,18 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     cli.cache_compilations()
     result = loop.train(config.lock(), workdir)
     for role in ('source_test', 'target_test'):
-        score = result[role]
-        print(
-            f'{role}: accuracy {score["accuracy"]:.4f}, mean class accuracy '
-            f'{score["mean_class_accuracy"]:.4f}, macro F1 {score["macro_f1"]:.4f} '
-            f'({score["count"]} images)'
-        )
+        print(f'{role}: {_told(result[role])}')
     print(f'result: {workdir}/result.json')
+
+
+def _told(score: Mapping[str, Any] | None) -> str:
+    if score is None:
+        return 'no labels: not evaluated'
+    return (
+        f'accuracy {score["accuracy"]:.4f}, mean class accuracy '
+        f'{score["mean_class_accuracy"]:.4f}, macro F1 {score["macro_f1"]:.4f} '
+        f'({score["count"]} images)'
+    )
 
 
 if __name__ == '__main__':

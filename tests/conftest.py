@@ -1,5 +1,7 @@
 """Settings for all tests: four virtual CPU devices, strict rank promotion, tiny runs."""
 
+import shutil
+
 import jax
 import pytest
 
@@ -17,6 +19,23 @@ def tiny_data(tmp_path_factory):
     for name in ('synthetic_faces/studio', 'synthetic_faces/wild'):
         options = preparing.typed_options(name, {'train': '64', 'test': '28', 'size': '48'})
         preparing.prepare(name, options, data_dir=folder)
+    return folder
+
+
+@pytest.fixture(scope='session')
+def camera_data(tiny_data, tmp_path_factory):
+    """A data_dir with `tiny_data` and image_list/camera, the target's 64 images without labels."""
+    from data_builders import preparing
+    from dmsrl_jax.data import corpora
+
+    root = tmp_path_factory.mktemp('camera')
+    folder = shutil.copytree(tiny_data, root / 'corpora')
+    (root / 'photos').mkdir()
+    corpus = corpora.load('synthetic_faces/wild', 'train', data_dir=tiny_data)
+    for number in range(len(corpus)):
+        (root / 'photos' / f'{number:02}.jpg').write_bytes(corpus[number]['image'])
+    options = preparing.typed_options('image_list', {'labels': 'none'})
+    preparing.prepare('image_list/camera', options, data_dir=folder, manual_dir=root / 'photos')
     return folder
 
 

@@ -8,15 +8,22 @@ from typing import Any, ClassVar, NamedTuple
 import tensorflow_datasets as tfds
 
 from data_builders import common, distributing, label_codes
-from data_builders.image_list import lists
+from data_builders.image_list import lists, photos
 from dmsrl_jax.errors import InputError
+from dmsrl_jax.expressions import NO_LABEL
 
-NEEDS = 'images and a list of them (CSV with a header, or lines `path label`)'
+NEEDS = (
+    'images and a list of them (CSV with a header, or lines `path label`); with --set labels=none '
+    'images alone'
+)
 _NAME = re.compile(r'[A-Za-z][A-Za-z0-9_-]*')
 
 
 class Item(NamedTuple):
-    """One image that is kept: where it lies, its name in the list, label and subject."""
+    """One image that is kept: where it lies, its name in the list, label and subject.
+
+    Without a list the name is the path below the folder, and the label is `NO_LABEL`.
+    """
 
     path: pathlib.Path
     name: str
@@ -27,6 +34,7 @@ class Item(NamedTuple):
 def options() -> dict[str, tuple[type, Any, str]]:
     """What can be set when preparing: name to (type, default, help)."""
     return {
+        'labels': (str, 'list', 'list, or none: take every image of the folder, without a label'),
         'list': (str, '', 'list file below manual_dir; default: the only one that is found'),
         'images': (str, '', 'folder that the paths of the list are relative to; default: found'),
         'codes': (str, 'canonical', f'what numbers mean: {", ".join(label_codes.ORDERS)}'),
@@ -73,6 +81,7 @@ def make_builder(
 
 
 def _check(values: dict[str, Any]) -> None:
+    photos.check(values, options())
     if not 0.0 <= values['test_fraction'] <= 1.0:
         raise InputError(f'test_fraction={values["test_fraction"]} must be in 0..1')
     if values['on_corrupt'] not in ('error', 'drop'):
@@ -87,7 +96,7 @@ def _check(values: dict[str, Any]) -> None:
 
 
 class Builder(common.CorpusBuilder):
-    """Writes train and test, a fixed split of our own."""
+    """Writes train and test, a fixed split of our own; all into train where there are no labels."""
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = NEEDS
     BUILDER_CONFIGS: ClassVar = [
@@ -96,12 +105,10 @@ class Builder(common.CorpusBuilder):
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         values = {name: default for name, (_, default, _) in options().items()} | self.options
-        root = self.source_folder(dl_manager)
-        path = lists.find_list(root, values['list'])
-        entries = keep_known(merge(lists.read(path, values), self.drops), self.drops)
-        items = locate(entries, image_folders(root, path, values['images']), path, self.drops)
-        items = same_pictures(with_subjects(items, values['subject_pattern'], path), self.drops)
+        items = self._items(self.source_folder(dl_manager), values)
         self.total = len(items)
+        if values['labels'] == 'none':
+            return {'train': self._generate_examples('train', items)}
         test = [common.hash_fraction(i.subject or i.name, values['split_seed']) for i in items]
         splits: dict[str, list[Item]] = {'train': [], 'test': []}
         for item, fraction in zip(items, test, strict=True):
@@ -109,6 +116,16 @@ class Builder(common.CorpusBuilder):
         return {
             split: self._generate_examples(split, part) for split, part in splits.items() if part
         }
+
+    def _items(self, root: pathlib.Path, values: dict[str, Any]) -> list[Item]:
+        if values['labels'] == 'none':
+            path, names = root, photos.find(root, self.drops)
+            items = [Item(root / name, name, NO_LABEL, '') for name in names]
+        else:
+            path = lists.find_list(root, values['list'])
+            entries = keep_known(merge(lists.read(path, values), self.drops), self.drops)
+            items = locate(entries, image_folders(root, path, values['images']), path, self.drops)
+        return same_pictures(with_subjects(items, values['subject_pattern'], path), self.drops)
 
     def _generate_examples(self, split: str, items: list[Item]) -> Any:
         return distributing.examples(self, split, items, _example, name=lambda item: item.name)
@@ -247,8 +264,9 @@ def same_pictures(items: list[Item], drops: common.Drops) -> list[Item]:
     left_out = set()
     for same in groups.values():
         differ = len({item.label for item in same}) > 1
-        reason = 'other labels' if differ else 'the same label'
+        label = ' with other labels' if differ else ' with the same label'
+        reason = f'same picture as another file{label if same[0].label != NO_LABEL else ""}'
         for item in same if differ else same[1:]:
-            drops.add(f'same picture as another file with {reason}', item.name)
+            drops.add(reason, item.name)
             left_out.add(item.name)
     return [item for item in items if item.name not in left_out]

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from dmsrl_jax.errors import InputError
+from dmsrl_jax.errors import InputError, python_command
 
 REPORT, LABELS = 'report.json', 'labels.npz'
 _VERSION = re.compile(r'\d+\.\d+\.\d+')
@@ -136,7 +136,7 @@ def missing_message(name: str, data_dir: str | os.PathLike[str] | None = None) -
     """
     needs = getattr(builder_module(name), 'NEEDS', '')
     folder, corpus = f'data_builders/{name.partition("/")[0]}', f'--corpus {name}'
-    command = f'python experiments/prepare.py {corpus}'
+    command = f'{python_command()} experiments/prepare.py {corpus}'
     command += (' --manual_dir DIR' if needs else '') + (
         f' --data_dir {data_dir}' if data_dir else ''
     )
@@ -215,9 +215,10 @@ class Corpus:
         return self._length
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """One record: `image` (encoded bytes), `label` (0..6), `file`, `subject`, and what else.
+        """One record: `image` (encoded bytes), `label`, `file`, `subject`, and what else there is.
 
-        The corpus's own values, such as `valence` or `votes`, are numbers, texts or arrays.
+        A label is 0..6, or `expressions.NO_LABEL` in a corpus without labels. The corpus's own
+        values, such as `valence` or `votes`, are numbers, texts or arrays.
         """
         index = int(index)
         if not -self._length <= index < self._length:

@@ -9,6 +9,9 @@ from PIL import Image, ImageOps
 
 from dmsrl_jax.errors import InputError
 
+# How image files are called, where a folder is looked through.
+SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
+
 # Faces are small; a file that claims more pixels than this is a mistake or a decompression bomb.
 MAX_PIXELS = 64_000_000
 _ALPHA_MODES = ('RGBA', 'LA', 'PA', 'RGBa', 'La')

@@ -110,7 +110,8 @@ def paired_batches(
         target, `image_t` uint8 [B, size_t, size_t, 3].
 
     Raises:
-        InputError: a corpus has no full batch, does not fit in memory, or has a corrupt image.
+        InputError: the source has no labels; a corpus has no full batch, does not fit in memory, or
+            has a corrupt image.
     """
     _check_counts(batch_size, workers, process_index, process_count)
     if seed < 0:
@@ -120,6 +121,11 @@ def paired_batches(
         streams.append(_Stream(target, size_t or size_s, target_shuffle))
     for stream in streams:
         _check_full_batch(stream.corpus, batch_size, process_count)
+    if not reading.is_labelled(source):
+        raise InputError(
+            f'{reading.describe(source)} has no labels: it can be the target, and the source must '
+            'be a corpus with labels'
+        )
     readers = [
         _reader(
             stream.corpus,
@@ -131,8 +137,6 @@ def paired_batches(
         )
         for stream in streams
     ]
-    if isinstance(readers[0], reading.Decoded) and readers[0].label is None:
-        raise InputError('the source corpus was decoded without its labels')
     settings: dict[str, Any] = {
         'seed': seed,
         'workers': 0 if all(isinstance(r, reading.Decoded) for r in readers) else workers,

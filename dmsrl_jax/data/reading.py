@@ -11,12 +11,16 @@ import numpy as np
 
 from dmsrl_jax.data import images
 from dmsrl_jax.errors import InputError
+from dmsrl_jax.expressions import NO_LABEL
 
 _CHUNK = 64
 
 
 class Corpus(Protocol):
-    """Random access to records {'image': encoded bytes, 'label': int, 'file': str}."""
+    """Random access to records {'image': encoded bytes, 'label': int, 'file': str}.
+
+    A corpus without labels has `expressions.NO_LABEL` in all of them.
+    """
 
     def __len__(self) -> int:
         """Number of images."""
@@ -29,6 +33,20 @@ def describe(corpus: object) -> str:
     """Returns a corpus's name and split as far as it has them, for messages."""
     name, split = getattr(corpus, 'name', 'corpus'), getattr(corpus, 'split', '')
     return f'{name}[{split}]' if split else str(name)
+
+
+def is_labelled(corpus: 'Corpus | Decoded') -> bool:
+    """Whether a corpus has labels: all of its images have one, or none has.
+
+    Args:
+        corpus: with one image at least; its first label is looked at.
+
+    Returns:
+        True where there are labels.
+    """
+    if isinstance(corpus, Decoded):
+        return corpus.label is not None and int(corpus.label[0]) != NO_LABEL
+    return int(corpus[0]['label']) != NO_LABEL
 
 
 class OnDemand:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dmsrl_jax.data import corpora, fingerprints, images, parallel
+from dmsrl_jax.expressions import EXPRESSIONS, NO_LABEL
 
 
 class Look(NamedTuple):
@@ -33,7 +34,7 @@ class Survey:
         splits: split to its number of images, in the order of the arrays.
         split: int [N], number of the split.
         index: int [N], place in the split.
-        labels: int [N].
+        labels: int [N], all of them `NO_LABEL` where the corpus has none.
         sizes: int [N, 2], width and height in pixels.
         grey: bool [N], whether it is stored without colours.
         digests: N fingerprints of the stored bytes.
@@ -59,6 +60,15 @@ class Survey:
     def __len__(self) -> int:
         """Number of images."""
         return len(self.files)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the corpus has labels."""
+        return bool((self.labels != NO_LABEL).any())
+
+    def word(self, i: int) -> str:
+        """Expression of image `i`, empty without labels."""
+        return EXPRESSIONS[self.labels[i]] if self.labelled else ''
 
     def split_of(self, i: int) -> str:
         """Name of the split that holds image `i`."""
@@ -141,7 +151,8 @@ class Copies(NamedTuple):
 
     Attributes:
         pairs: int [P, 2], numbers of images in the first and the second survey.
-        table: (split, split) to (pairs, pairs with different labels, pairs of identical files).
+        table: (split, split) to (pairs, pairs with different labels, pairs of identical files); no
+            labels differ where a corpus has none.
     """
 
     pairs: np.ndarray
@@ -162,12 +173,13 @@ def copies(first: Survey, second: Survey | None = None) -> Copies:
     arrays = [(s.fingerprints, s.thumbnails) for s in (first, other)]
     pairs = fingerprints.copies(arrays[0], None if second is None else arrays[1])
     table: dict[tuple[str, str], tuple[int, int, int]] = {}
+    comparable = first.labelled and other.labelled
     for a, b in pairs.tolist():
         key = first.split_of(a), other.split_of(b)
         total, differ, same = table.get(key, (0, 0, 0))
         table[key] = (
             total + 1,
-            differ + int(first.labels[a] != other.labels[b]),
+            differ + int(comparable and first.labels[a] != other.labels[b]),
             same + int(first.digests[a] == other.digests[b]),
         )
     return Copies(pairs, table)

@@ -14,7 +14,6 @@ import numpy as np
 from dmsrl_jax.data import images
 from dmsrl_jax.errors import InputError
 
-SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
 Forward = Callable[[Any, jax.Array], jax.Array]
 
 
@@ -42,7 +41,7 @@ def collect(arguments: Sequence[str | os.PathLike[str]]) -> list[pathlib.Path]:
     if not found:
         raise InputError(
             f'no image file in {", ".join(map(str, arguments))} (looked for '
-            f'{" ".join(SUFFIXES)}); name the files themselves if they are called otherwise'
+            f'{" ".join(images.SUFFIXES)}); name the files themselves if they are called otherwise'
         )
     return sorted(found)
 
@@ -51,7 +50,7 @@ def _inside(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith('.')]
         for name in names:
-            if name.lower().endswith(SUFFIXES) and not name.startswith('.'):
+            if name.lower().endswith(images.SUFFIXES) and not name.startswith('.'):
                 yield pathlib.Path(parent, name)
 
 

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dmsrl_jax.data import pipeline
+from dmsrl_jax.data import pipeline, reading
+from dmsrl_jax.errors import InputError
 from dmsrl_jax.evaluation import metrics, selection
 from dmsrl_jax.methods import Method
 from dmsrl_jax.training import mapping, step
@@ -90,7 +91,12 @@ class Evaluator:
 
         Returns:
             See `evaluation.metrics.summarize`.
+
+        Raises:
+            InputError: the corpus has no labels.
         """
+        if not reading.is_labelled(corpus):
+            raise InputError(f'{reading.describe(corpus)} has no labels, it cannot be scored')
         count = self._confusion[domain]
         return metrics.summarize(sum(count(variables, batch) for batch in self._batches(corpus)))
 
@@ -109,7 +115,9 @@ class Evaluator:
         rows = [np.asarray(p)[np.asarray(mask) > 0] for p, mask in found]
         return selection.criteria(np.concatenate(rows))
 
-    def pseudo_labels(self, state: TrainState, method: Method, corpus: Any) -> dict[str, float]:
+    def pseudo_labels(
+        self, state: TrainState, method: Method, corpus: Any
+    ) -> dict[str, float | None]:
         """Coverage of the method's pseudo labels on target, and their accuracy where they count.
 
         For analysis only, outside the training step: the true labels are read here. The network
@@ -118,17 +126,18 @@ class Evaluator:
         Args:
             state: the training state.
             method: a method with pseudo labels.
-            corpus: target images with labels.
+            corpus: target images, with labels or without.
 
         Returns:
-            `accuracy` (0 where nothing is covered) and `coverage`, fractions.
+            `accuracy` (0 where nothing is covered, None without labels) and `coverage`, fractions.
         """
         count = mapping.map_eval_step(partial(self._count_pseudo, method), self._chosen)
         slim = state.replace(opt_state={})
         right, covered, total = sum(
             (count(slim, batch) for batch in self._batches(corpus)), jnp.zeros(3)
         ).tolist()
-        return {'accuracy': right / max(covered, 1), 'coverage': covered / total}
+        accuracy = right / max(covered, 1) if reading.is_labelled(corpus) else None
+        return {'accuracy': accuracy, 'coverage': covered / total}
 
     def _count_pseudo(self, method: Method, state: TrainState, batch: step.Batch) -> jax.Array:
         forward, outputs = self._forward['target'], {}

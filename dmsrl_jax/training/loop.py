@@ -86,7 +86,9 @@ class _Loop:
         self.config, self.workdir, self.parts = config, workdir, parts
         self.checkpoints, self.log, self.notes = checkpoints, log, notes
         self.tests = {
-            role: run.decoded(parts, config, f'{role}_test') for role in ('source', 'target')
+            role: run.decoded(parts, config, f'{role}_test')
+            for role in ('source', 'target')
+            if f'{role}_test' in parts.data
         }
         self.pending: list[tuple[int, dict[str, jax.Array]]] = []
         self.compiled, self.busy, self.steps_timed = False, 0.0, 0
@@ -173,12 +175,13 @@ class _Loop:
         self.log.write(
             number, {f'{role}_test/accuracy': a for role, a in accuracies.items()}, show=False
         )
-        self.log.say(
-            f'step {number}: source test {accuracies["source"]:.3f}, '
-            f'target test {accuracies["target"]:.3f} (for information, not for selection)'
-        )
-        if accuracies['target'] > self.notes['oracle']['accuracy']:
-            self.notes['oracle'] = {'step': number, 'accuracy': accuracies['target']}
+        source, target = accuracies['source'], accuracies.get('target')
+        told = 'target has no labels: not evaluated'
+        if target is not None:
+            told = f'target test {target:.3f} (for information, not for selection)'
+        self.log.say(f'step {number}: source test {source:.3f}, {told}')
+        if target is not None and target > self.notes['oracle']['accuracy']:
+            self.notes['oracle'] = {'step': number, 'accuracy': target}
         return scores
 
     def _save(self, state: TrainState) -> None:
@@ -197,9 +200,9 @@ class _Loop:
             'seed': config.seed,
             'steps': self.parts.total_steps,
             'seconds': round(seconds, 3),
-            'target_test': scores['target'],
+            'target_test': scores.get('target'),  # None where there are no labels
             'source_test': scores['source'],
-            'oracle': self.notes['oracle'],
+            'oracle': self.notes['oracle'] if 'target' in scores else None,
             'pseudo_label': pseudo,
             'criteria': self.parts.evaluator.criteria(self._variables(state), corpus),
             'images_per_second': round(self._images_per_second(), 1) if self.steps_timed else None,

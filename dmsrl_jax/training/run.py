@@ -138,17 +138,31 @@ def load_data(config: Any, roles: Any, say: Callable[[str], None]) -> dict[str, 
         say: told how many images there are.
 
     Returns:
-        `{role: corpus}`.
+        `{role: corpus}`; a target without labels has no `target_test`, nothing can be tested there.
 
     Raises:
-        InputError: a corpus or split is missing; the message says how to prepare it.
+        InputError: a corpus or split is missing, and the message says how to prepare it; the source
+            has no labels.
     """
-    data = {}
+    data: dict[str, Any] = {}
     for role in roles:
         name, split = config[role.removesuffix('_test')], config[f'{role}_split']
+        if role == 'source' and not has_labels(name, config.data_dir):
+            raise InputError(
+                f'source {name} has no labels, so nothing can be learned from it; take a corpus '
+                f'with labels as source, and {name} as target'
+            )
+        if role == 'target_test' and not has_labels(name, config.data_dir):
+            say(f'{role}: {name} has no labels, it is not evaluated')
+            continue
         data[role] = corpora.load(name, split, data_dir=config.data_dir or None)
         say(f'{role}: {len(data[role])} images of {name}, split {split}')
     return data
+
+
+def has_labels(name: str, data_dir: str | None) -> bool:
+    """Whether a prepared corpus has labels, whatever its splits are."""
+    return reading.is_labelled(corpora.load(name, 'all', data_dir=data_dir or None))
 
 
 def _batches(

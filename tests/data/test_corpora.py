@@ -8,7 +8,7 @@ import pytest
 
 from data_builders import preparing
 from dmsrl_jax.data import corpora, images
-from dmsrl_jax.errors import InputError
+from dmsrl_jax.errors import InputError, python_command
 
 SIZES = {'train': 20, 'test': 9}
 
@@ -137,14 +137,14 @@ class TestMistakes:
             'data_builders/fer2013/README.md',
             'fer2013.csv, icml_face_data.csv',
             'put that in a folder DIR',
-            'python experiments/prepare.py --corpus fer2013 --manual_dir DIR',
+            f' {python_command()} experiments/prepare.py --corpus fer2013 --manual_dir DIR',
             f'--data_dir {tmp_path} ',
         ):
             assert part in str(error.value)
 
     def test_missing_without_files(self, tmp_path):
         with pytest.raises(
-            InputError, match=r'Run: python experiments/prepare.py --corpus synth'
+            InputError, match=r'Run: \S*python\S* experiments/prepare.py --corpus synth'
         ) as e:
             corpora.load('synthetic_faces/sketch', 'train', data_dir=tmp_path)
         assert 'manual_dir' not in str(e.value)

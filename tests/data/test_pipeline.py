@@ -11,6 +11,7 @@ from PIL import Image
 
 from dmsrl_jax.data import pipeline, reading
 from dmsrl_jax.errors import InputError
+from dmsrl_jax.expressions import NO_LABEL
 
 
 class Toy:
@@ -130,6 +131,15 @@ class TestPairs:
         wanted = [[0, 1, 2, 3], [4, 5, 6, 7], [0, 1, 2, 3]]
         assert [numbers(batch['image_t']) for batch in drawn] == wanted
         assert [numbers(batch['image_s']) for batch in drawn] == wanted
+
+
+def test_a_source_without_labels_is_refused():
+    nobody = Toy(8)
+    nobody.records = [{**record, 'label': NO_LABEL} for record in nobody.records]
+    with pytest.raises(InputError, match=r'toy0\[train\] has no labels: it can be the target'):
+        start(nobody, Toy(8, kind=1))
+    with start(Toy(8), nobody) as batches:
+        assert set(next(batches)) == {'image_s', 'label_s', 'image_t'}
 
 
 class TestShuffle:
@@ -353,7 +363,7 @@ class TestMistakes:
     def test_decoded_at_another_size_or_without_labels(self):
         with pytest.raises(InputError, match='decoded at side 4, not at 5'):
             start(reading.decode_all(Toy(8), 4), None, size_s=5)
-        with pytest.raises(InputError, match='source corpus was decoded without its labels'):
+        with pytest.raises(InputError, match='corpus has no labels: it can be the target'):
             start(reading.decode_all(Toy(8), 4, labels=False), None)
 
     def test_closed(self):

@@ -257,7 +257,7 @@ class TestMistakes:
             ({'on_corrupt': 'skip'}, "on_corrupt='skip' must be error or drop"),
             ({'codes': 'rafdb'}, "codes='rafdb' is unknown; known: canonical, raf"),
             ({'subject_pattern': '('}, r"subject_pattern='\('"),
-            ({'colour': 1}, "unknown option 'colour'; this builder knows: list"),
+            ({'colour': 1}, "unknown option 'colour'; this builder knows: labels"),
         ],
     )
     def test_bad_options(self, tmp_path, options, message):

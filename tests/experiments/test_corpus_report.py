@@ -122,6 +122,30 @@ class TestCommand:
         run('--corpus=image_list/b', '--report', f'--report_dir={tmp_path}', f'--data_dir={data}')
         assert sorted(path.name for path in tmp_path.iterdir()) == ['classes.png', 'index.html']
 
+    def test_a_corpus_without_labels(self, data, tmp_path, capsys):
+        for name in ('1.png', '2.png', 'a/1.jpg'):
+            (tmp_path / 'raw/a').mkdir(parents=True, exist_ok=True)
+            face(int(re.search(r'\d', name)[0])).save(tmp_path / 'raw' / name, quality=95)
+        options = preparing.typed_options('image_list', {'labels': 'none'})
+        preparing.prepare('image_list/camera', options, data_dir=data, manual_dir=tmp_path / 'raw')
+        out = tmp_path / 'report'
+        run('--corpus=image_list/camera', '--report', f'--report_dir={out}',
+            '--against=image_list/a', f'--data_dir={data}')  # fmt: skip
+        assert (
+            'copies within it: train-train 1 (0 with different labels)' in capsys.readouterr().out
+        )
+        page = Page((out / 'index.html').read_text())
+        assert 'This corpus has no labels.' in page.words
+        at = page.cells.index('images')
+        assert page.cells[at - 1 : at + 5] == ['split', 'images', 'persons', 'train', '3', '-']
+        assert not set(EXPRESSIONS) & set(page.cells)
+        with (out / 'copies.csv').open() as file:
+            rows = list(csv.DictReader(file))
+        assert {row['label'] for row in rows} == {''}
+        assert 'anger' in {row['other label'] for row in rows}
+        with Image.open(out / 'classes.png') as sheet:
+            assert sheet.height == 2 * 76 + 18 + 4  # one group of two rows
+
     def test_prepares_what_is_not_there_yet(self, tmp_path, capsys):
         run('--corpus=synthetic_faces', '--report', f'--data_dir={tmp_path}',
             '--set=train=7', '--set=test=7', '--set=size=32')  # fmt: skip

@@ -8,7 +8,7 @@ from absl import flags
 
 from dmsrl_jax.data import corpora, pipeline
 from dmsrl_jax.errors import InputError
-from dmsrl_jax.training import restore
+from dmsrl_jax.training import evaluator, restore
 from experiments import evaluate
 
 
@@ -47,6 +47,36 @@ def test_default_gives_the_scores_of_result_json(run_copy, capsys):
     assert 'step 3' in out
     lines = [line for line in out.splitlines() if str(run_copy) not in line]
     assert max(map(len, lines)) <= 80
+
+
+@pytest.fixture
+def camera_run(run_copy, camera_data):
+    """A run whose target has no labels."""
+    config = json.loads((run_copy / 'config.json').read_text())
+    config |= {'target': 'image_list/camera', 'data_dir': str(camera_data)}
+    (run_copy / 'config.json').write_text(json.dumps(config))
+    return run_copy
+
+
+def test_a_target_without_labels_is_left_out(camera_run, capsys):
+    assert call('--workdir', camera_run) == 0
+    out = capsys.readouterr().out
+    assert out.endswith('\nimage_list/camera\nno labels: not evaluated\n')
+    assert [path.name for path in camera_run.glob('evaluation*')] == [
+        'evaluation_synthetic_faces_studio_test.json'
+    ]
+
+
+@pytest.mark.parametrize('split', [(), ('--split', 'train')])
+def test_to_ask_for_a_corpus_without_labels_is_a_mistake(camera_run, split):
+    with pytest.raises(InputError, match=r'image_list/camera has no labels.*experiments/predict'):
+        call('--workdir', camera_run, '--corpus', 'image_list/camera', *split)
+
+
+def test_the_evaluator_refuses_images_without_labels(camera_data):
+    corpus = corpora.load('image_list/camera', 'train', data_dir=camera_data)
+    with pytest.raises(InputError, match=r'image_list/camera\[train\] has no labels'):
+        evaluator.Evaluator.score(None, {}, corpus, domain='target')
 
 
 def test_another_split_is_scored_with_target_statistics(run_copy, tiny_data):

@@ -4,9 +4,10 @@ import sys
 
 import pytest
 from absl import flags
+from PIL import Image
 
 from dmsrl_jax.data import corpora
-from dmsrl_jax.errors import InputError
+from dmsrl_jax.errors import InputError, python_command
 from experiments import prepare
 
 REPO = pathlib.Path(__file__).parents[2]
@@ -58,7 +59,10 @@ class TestCommand:
     def test_help_of_every_corpus(self, name, capsys):
         run(f'--corpus={name}', '--help_corpus')
         out = capsys.readouterr().out
-        assert f'Command: python experiments/prepare.py --corpus {name}' in out
+        assert f'Command: {python_command()} experiments/prepare.py --corpus {name}' in out
+        assert out.count('experiments/prepare.py') == out.count(
+            f'{python_command()} experiments/prepare.py'
+        )
         for option in corpora.builder_module(name).options():
             assert f'\n  {option}=' in out
 
@@ -79,12 +83,34 @@ class TestCommand:
             'lies in /here',
         ]
 
+    def test_a_folder_without_labels(self, tmp_path, capsys):
+        (tmp_path / 'raw').mkdir()
+        for i in range(3):
+            Image.new('RGB', (8, 8), (i, 0, 0)).save(tmp_path / f'raw/{i}.png')
+        where = f'--data_dir={tmp_path / "data"}'
+        run('--corpus=image_list/mycam', f'--manual_dir={tmp_path}/raw', '--set=labels=none', where)
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[1].split() == ['train', *['-'] * 7, '3']
+        assert lines[2] == 'no labels: a corpus to adapt to, not to learn from or to test on'
+        assert 'prepare a second corpus' in lines[-1]
+        assert lines[-1].endswith(f' --corpus synthetic_faces/studio --data_dir {tmp_path}/data')
+        run('--list', where)
+        assert '  image_list/mycam: train 3 (no labels)\n' in capsys.readouterr().out
+
+    def test_next_command_takes_no_source_without_labels(self, tmp_path, capsys):
+        where = f'--data_dir={tmp_path / "data"}'
+        self.test_a_folder_without_labels(tmp_path, capsys)
+        run('--corpus=synthetic_faces/wild', where, *SMALL)
+        pair = 'pair.py:synthetic_faces/wild,image_list/mycam --workdir'
+        assert pair in capsys.readouterr().out
+        assert pair in prepare.next_command('image_list/mycam', str(tmp_path / 'data'))
+
     def test_next_command_pairs_two_corpora(self, tmp_path):
         for name in ('fer2013', 'image_list/mine'):
             (tmp_path / name / '1.0.0').mkdir(parents=True)
             (tmp_path / name / '1.0.0/dataset_info.json').touch()
         assert prepare.next_command('image_list/mine', str(tmp_path)) == (
-            'next: python experiments/train.py --config experiments/configs/pair.py:'
+            f'next: {python_command()} experiments/train.py --config experiments/configs/pair.py:'
             'fer2013,image_list/mine --workdir runs/fer2013-image_list_mine '
             f'--config.data_dir={tmp_path}'
         )

@@ -59,6 +59,13 @@ def test_blind_table_shows_nothing_that_target_labels_went_into():
     )
 
 
+def test_a_target_without_labels_has_dashes():
+    runs = [{'source_test': {'accuracy': 0.9}, 'target_test': None, 'oracle': None}]
+    assert tables.table({'a': runs, 'b': runs}) == (
+        HEAD + '| a | 90.0 | - | - | - | - | 1 |\n' + '| b | 90.0 | - | - | - | - | 1 |'
+    )
+
+
 @pytest.fixture
 def run_tables(tmp_path, monkeypatch):
     """Runs the command with a stand-in for training; gives (what was trained, workdir)."""

@@ -57,6 +57,15 @@ def test_the_result_in_words(in_process, monkeypatch, tmp_path, capsys):
     ]
 
 
+def test_no_labels_in_words(in_process, monkeypatch, tmp_path, capsys):
+    score = {'accuracy': 0.5, 'mean_class_accuracy': 0.25, 'macro_f1': 0.125, 'count': 28}
+    result = {'source_test': score, 'target_test': None}
+    monkeypatch.setattr(loop, 'train', lambda config, workdir: result)
+    monkeypatch.setattr(train.cli, 'cache_compilations', lambda: None)
+    in_process('--config', PAIR, '--workdir', tmp_path)
+    assert capsys.readouterr().out.splitlines()[1] == 'target_test: no labels: not evaluated'
+
+
 @pytest.mark.parametrize(
     'arguments', [(), ('--config', PAIR), ('--workdir', 'x')], ids=['nothing', 'config', 'workdir']
 )

@@ -1,7 +1,10 @@
 """Whole runs of the small network on synthetic faces: results, interruptions, mistakes."""
 
+import contextlib
 import errno
+import io
 import json
+import re
 import shutil
 
 import chex
@@ -170,6 +173,45 @@ def test_source_only_needs_no_target_images_in_training(config, tmp_path):
     assert result['method'] == 'source_only'
     assert result['pseudo_label'] is None
     assert result['target_test']['count'] == 28
+
+
+@pytest.fixture(scope='module')
+def unlabelled(tiny_config, camera_data, small, tmp_path_factory):
+    """The workdir, the result and the progress of a run whose target has no labels."""
+    workdir, told = tmp_path_factory.mktemp('unlabelled') / 'run', io.StringIO()
+    target = {'target': 'image_list/camera', 'data_dir': str(camera_data)}
+    with contextlib.redirect_stderr(told):
+        return workdir, loop.train(tiny_config(**SETTINGS, **target), workdir), told
+
+
+def test_a_target_without_labels_is_not_evaluated(unlabelled):
+    workdir, result, _ = unlabelled
+    assert result['target_test'] is None
+    assert result['oracle'] is None
+    assert result['pseudo_label'] == {'accuracy': None, 'coverage': 1}
+    assert result['source_test']['count'] == 28
+    assert json.loads((workdir / 'result.json').read_text()) == result
+    scores = [s for s in logged(workdir, 'step', 'source_test/accuracy') if s[1] is not None]
+    assert [step for step, _ in scores] == [3, STEPS]
+    assert 'target_test' not in (workdir / 'metrics.jsonl').read_text()
+
+
+def test_what_is_said_of_a_target_without_labels(unlabelled):
+    lines = unlabelled[2].getvalue().splitlines()
+    assert 'target: 64 images of image_list/camera, split train' in lines
+    assert 'target_test: image_list/camera has no labels, it is not evaluated' in lines
+    said = [line for line in lines if 'source test' in line]
+    for number, line in zip((3, STEPS), said, strict=True):
+        pattern = rf'step {number}: source test 0\.\d+, target has no labels: not evaluated'
+        assert re.fullmatch(pattern, line)
+
+
+def test_a_source_without_labels_is_refused_first(config, camera_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(run.state, 'create', None)
+    wrong = config(source='image_list/camera', target='no_such', data_dir=str(camera_data))
+    with pytest.raises(InputError, match=r'source image_list/camera has no labels.* as target'):
+        loop.train(wrong, tmp_path / 'run')
+    assert not (tmp_path / 'run' / 'config.json').exists()
 
 
 class Relabelled:
