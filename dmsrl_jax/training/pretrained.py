@@ -31,6 +31,11 @@ def variables(config: Any, model: Any, say: Callable[[str], None]) -> dict[str, 
     if not name:
         return None
     path = pathlib.Path(name.replace('{seed}', str(config.seed)))
+    if not path.exists():
+        raise InputError(
+            f'model.pretrained: there is no {path}; name a file with weights or the workdir of a '
+            'run (experiments/configs/adapt.py has the commands)'
+        )
     if path.is_dir():
         return _of_run(config, path, say)
     images = jnp.zeros((2, config.image_size, config.image_size, 3), jnp.float32)

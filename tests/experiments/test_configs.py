@@ -18,7 +18,7 @@ from experiments.configs import ablation, common, demo, pair, release
 FOLDER = pathlib.Path(configs.__file__).parent
 ROOT = FOLDER.parents[1]
 FILES = sorted(path.stem for path in FOLDER.glob('[!_]*.py'))
-NEEDS_PAIR = ('ablation', 'pair', 'release')
+NEEDS_PAIR = ('ablation', 'adapt', 'pair', 'release')
 
 
 def load(name):

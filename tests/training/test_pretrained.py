@@ -55,6 +55,11 @@ def test_another_network_is_refused(tiny_run, tiny_config):
         initial(config)
 
 
+def test_nothing_at_that_place(tiny_config):
+    with pytest.raises(InputError, match='there is no runs/nowhere; name a file with weights or'):
+        initial(tiny_config(**{'model.pretrained': 'runs/nowhere'}))
+
+
 def test_a_folder_that_is_no_run(tiny_config, tmp_path):
     with pytest.raises(InputError, match='is no folder of a run'):
         initial(tiny_config(**{'model.pretrained': str(tmp_path)}))

@@ -1,0 +1,30 @@
+"""Adapt a network that has been trained on source: once per source, then quickly to each target.
+
+Command:
+    python experiments/train.py --config experiments/configs/pair.py:fer2013,image_list/mine \\
+        --config.method=source_only --config.epochs=20 --workdir runs/source
+    python experiments/train.py --config experiments/configs/adapt.py:fer2013,image_list/mine \\
+        --config.model.pretrained=runs/source --workdir runs/mine
+Time: on two CPU cores about 100 s per 1,000 steps of 64 + 64 images of 48x48.
+Expected: docs/results.md, FER2013 -> web faces. With `tables.py` the rows are those of ablation.py,
+and `--config.model.pretrained=runs/source/seed{seed}` gives each seed a network of its own.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.configs import ablation, pair
+
+
+def get_config(arg: str = '') -> ConfigDict:
+    """A short run on `<source>,<target>`, in which adaptation begins at once."""
+    config = pair.get_config(arg)
+    config.model.pretrained = 'runs/source'
+    config.epochs = 5
+    config.optimizer.learning_rate = 1e-3
+    config.dmsrl.start = 0.0
+    return config
+
+
+def rows() -> dict[str, dict]:
+    """Those of the ablation: each module and both, with and without multi-level features."""
+    return ablation.rows()
