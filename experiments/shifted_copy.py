@@ -1,0 +1,93 @@
+r"""Makes a development target out of the source: a part of it, seen through a worse camera.
+
+    python experiments/shifted_copy.py --corpus fer2013 --split 'train[60%:]' --out DIR
+    python experiments/prepare.py --corpus image_list/shifted --manual_dir DIR --set test_fraction=0
+
+Settings can be chosen by labels on `train[:60%]` -> `image_list/shifted`, because all of them are
+labels of the source; the target that is meant is not touched. Faces are turned, shrunk, darkened,
+tinted, blurred and compressed, by a part common to all and a part of each image's own.
+"""
+
+import csv
+import io
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from absl import flags
+from PIL import Image, ImageFilter
+
+from dmsrl_jax.data import corpora
+from dmsrl_jax.errors import InputError
+from dmsrl_jax.expressions import EXPRESSIONS
+from experiments import cli
+
+
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines the flags of this command (not at import: other commands use the same names)."""
+    text = flags.DEFINE_string
+    text('corpus', None, 'A prepared corpus with labels.', flag_values=values)
+    text('split', 'train[60%:]', 'The part to be changed.', flag_values=values)
+    text('out', None, 'Folder for `images/` and `list.csv`; must not exist.', flag_values=values)
+    text('data_dir', None, 'Where prepared corpora lie.', flag_values=values)
+    flags.DEFINE_integer('seed', 0, 'Of the changes.', flag_values=values)
+
+
+def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
+    """Writes the changed images and their list."""
+    flag: dict[str, Any] = values.flag_values_dict()
+    if len(argv) > 1 or not flag['corpus'] or not flag['out']:
+        raise InputError('pass --corpus NAME and --out DIR, nothing else; see --help')
+    corpus = corpora.load(flag['corpus'], flag['split'], data_dir=flag['data_dir'])
+    out = pathlib.Path(flag['out'])
+    try:
+        (out / 'images').mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f'cannot make {out}/images: {error}; name a new folder') from error
+    with (out / 'list.csv').open('w', newline='') as file:
+        rows = csv.writer(file)
+        rows.writerow(['image', 'label'])
+        for number in range(len(corpus)):
+            record = corpus[number]
+            rng = np.random.default_rng((flag['seed'], number))
+            name = f'images/{number:06d}.png'
+            shifted(rng, Image.open(io.BytesIO(record['image']))).save(out / name)
+            rows.writerow([name, EXPRESSIONS[record['label']]])
+    print(f'{len(corpus)} images of {flag["corpus"]}, split {flag["split"]}, changed: {out}')
+
+
+def shifted(rng: np.random.Generator, image: Image.Image) -> Image.Image:
+    """One face as a worse camera would see it.
+
+    Args:
+        rng: draws what is the image's own.
+        image: of any mode.
+
+    Returns:
+        RGB, of the same size.
+    """
+    image, side = image.convert('RGB'), max(image.size)
+    turn, zoom = rng.normal(0, 8), rng.uniform(0.95, 1.25)  # degrees; above 1 the face is smaller
+    angle = np.deg2rad(turn)
+    matrix = zoom * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    centre = np.array(image.size) / 2
+    offset = centre - matrix @ (centre + rng.normal(0, 0.03 * side, 2))
+    image = image.transform(
+        image.size,
+        Image.Transform.AFFINE,
+        (*matrix[0], offset[0], *matrix[1], offset[1]),
+        Image.Resampling.BILINEAR,
+    )
+    image = image.filter(ImageFilter.GaussianBlur(side / 48 * rng.uniform(0.3, 0.9)))
+    light = (np.asarray(image, np.float32) / 255) ** np.exp(rng.normal(0.3, 0.25))
+    light = light * np.array([1.0, 0.9, 0.75]) * rng.uniform(0.9, 1.1, 3)
+    stored = io.BytesIO()
+    pixels = Image.fromarray((np.clip(light, 0, 1) * 255).round().astype(np.uint8))
+    pixels.save(stored, 'JPEG', quality=int(rng.uniform(25, 60)))
+    return Image.open(stored)
+
+
+if __name__ == '__main__':
+    define_flags()
+    cli.run(main)

@@ -1,0 +1,78 @@
+"""A development target made from the source."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+from absl import flags
+from PIL import Image
+
+from dmsrl_jax.data import corpora
+from dmsrl_jax.errors import InputError
+from dmsrl_jax.expressions import EXPRESSIONS
+from experiments import shifted_copy
+
+NAME = 'synthetic_faces/studio'
+
+
+def make(tiny_data, out, **changes):
+    values = flags.FlagValues()
+    shifted_copy.define_flags(values)
+    given = {'corpus': NAME, 'split': 'test', 'data_dir': tiny_data, 'out': out, **changes}
+    values(['shifted_copy', *(f'--{name}={value}' for name, value in given.items())])
+    shifted_copy.main([''], values)
+
+
+def listed(out):
+    with (out / 'list.csv').open(newline='') as file:
+        return list(csv.DictReader(file))
+
+
+def pixels(path):
+    return np.asarray(Image.open(path).convert('RGB'), np.float32)
+
+
+def test_every_image_keeps_its_label_and_size(tiny_data, tmp_path):
+    make(tiny_data, tmp_path / 'out')
+    corpus, rows = corpora.load(NAME, 'test', data_dir=tiny_data), listed(tmp_path / 'out')
+    assert [row['label'] for row in rows] == [EXPRESSIONS[corpus[i]['label']] for i in range(28)]
+    for i, row in enumerate(rows):
+        before = Image.open(io.BytesIO(corpus[i]['image']))
+        with Image.open(tmp_path / 'out' / row['image']) as after:
+            assert after.size == before.size
+
+
+def test_the_same_seed_gives_the_same_images_and_another_does_not(tiny_data, tmp_path):
+    for name, seed in (('a', 0), ('b', 0), ('c', 1)):
+        make(tiny_data, tmp_path / name, seed=seed)
+    first, same, other = (
+        np.stack([pixels(tmp_path / name / row['image']) for row in listed(tmp_path / 'a')])
+        for name in 'abc'
+    )
+    np.testing.assert_array_equal(first, same)
+    assert np.abs(first - other).mean() > 5
+
+
+def test_the_shift_is_common_to_all(tiny_data, tmp_path):
+    make(tiny_data, tmp_path / 'out')
+    corpus = corpora.load(NAME, 'test', data_dir=tiny_data)
+    before = [np.asarray(Image.open(io.BytesIO(corpus[i]['image'])), float) for i in range(28)]
+    after = [pixels(tmp_path / 'out' / row['image']) for row in listed(tmp_path / 'out')]
+    dimmer = [a.mean() - b.mean() for a, b in zip(after, before, strict=True)]
+    assert np.mean(dimmer) < -20
+    red, green, blue = np.mean([a.mean((0, 1)) for a in after], axis=0)
+    assert red > green > blue
+
+
+def test_a_black_image_stays_black():
+    black = shifted_copy.shifted(np.random.default_rng(0), Image.new('L', (48, 48)))
+    assert (black.mode, black.size) == ('RGB', (48, 48))
+    assert np.asarray(black).max() <= 2
+
+
+def test_a_folder_that_is_there_is_kept(tiny_data, tmp_path):
+    (tmp_path / 'images').mkdir()
+    with pytest.raises(InputError, match='name a new folder'):
+        make(tiny_data, tmp_path)
+    assert not (tmp_path / 'list.csv').exists()
