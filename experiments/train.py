@@ -1,7 +1,8 @@
 """Trains one config: `python experiments/train.py --config FILE[:ARG] --workdir DIR`.
 
 Any field can be changed: `--config.seed=1 --config.dmsrl.alpha=0.1`. An interrupted run goes on
-when started again with the same command.
+when started again with the same command. Several processes train together if each is started with
+its own number: `--coordinator HOST:PORT --processes 2 --process 0`, `... --process 1`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from dmsrl_jax.errors import InputError
-from experiments import cli
+from experiments import cli, processes
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -20,6 +21,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         'config', None, 'Config file, with its argument after a colon.', flag_values=values
     )
     flags.DEFINE_string('workdir', None, 'Folder of the run.', flag_values=values)
+    processes.define_flags(values)
 
 
 def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
@@ -32,10 +34,13 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
             'pass --config FILE and --workdir DIR, for instance --config '
             'experiments/configs/demo.py --workdir runs/demo'
         )
-    from dmsrl_jax.training import loop
+    processes.join(values)
+    from dmsrl_jax.training import loop, mapping
 
     cli.cache_compilations()
     result = loop.train(config.lock(), workdir)
+    if not mapping.is_first_process():
+        return
     for role in ('source_test', 'target_test'):
         print(f'{role}: {_told(result[role])}')
     print(f'result: {workdir}/result.json')

@@ -79,6 +79,19 @@ class RunLog:
         self._file.close()
 
 
+class NoLog:
+    """The log of a process that is not the first one: says and writes nothing."""
+
+    def write(self, step: int, metrics: Mapping[str, float], *, show: bool = True) -> None:
+        """Does nothing."""
+
+    def say(self, text: str) -> None:
+        """Does nothing."""
+
+    def close(self) -> None:
+        """Does nothing."""
+
+
 def _short(name: str) -> str:
     return {'classification': 'ce', 'mutual_information': 'mi', 'coverage': 'cover'}.get(name, name)
 

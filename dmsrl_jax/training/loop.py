@@ -12,7 +12,7 @@ import jax
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.training import mapping, run
 from dmsrl_jax.training.checkpoints import Checkpoints
-from dmsrl_jax.training.logs import RunLog, write_json
+from dmsrl_jax.training.logs import NoLog, RunLog, write_json
 from dmsrl_jax.training.state import TrainState, model_params
 
 
@@ -23,7 +23,7 @@ def train(config: Any, workdir: pathlib.Path | str) -> dict[str, Any]:
         config: a config as in `experiments/configs/common.py`.
         workdir: folder of the run; made if missing. Started again with the same config, a run goes
             on from its last checkpoint and ends with the same parameters; a finished one returns
-            its result.
+            its result. Several processes share one, and the first of them writes.
 
     Returns:
         What is written to `result.json`.
@@ -35,10 +35,10 @@ def train(config: Any, workdir: pathlib.Path | str) -> dict[str, Any]:
     workdir = pathlib.Path(workdir).absolute()
     fresh = run.claim(workdir, config)
     if (workdir / 'result.json').exists():
-        print(f'{workdir} is finished; remove it to run again', file=sys.stderr)
+        _say(f'{workdir} is finished; remove it to run again')
         return json.loads((workdir / 'result.json').read_text())
     try:
-        parts = run.prepare(config, say=lambda text: print(text, file=sys.stderr))
+        parts = run.prepare(config, say=_say)
     except BaseException:
         if fresh:  # a start that failed must not keep the mended command out of its folder
             (workdir / 'config.json').unlink(missing_ok=True)
@@ -54,6 +54,11 @@ def train(config: Any, workdir: pathlib.Path | str) -> dict[str, Any]:
         parts.batches.close()
 
 
+def _say(text: str) -> None:
+    if mapping.is_first_process():
+        print(text, file=sys.stderr)
+
+
 def _go_on(config: Any, workdir: pathlib.Path, parts: run.Run) -> dict[str, Any]:
     """Trains from the last checkpoint to the end, or from the beginning where there is none."""
     checkpoints = Checkpoints(workdir, keep=config.keep_checkpoints)
@@ -62,13 +67,19 @@ def _go_on(config: Any, workdir: pathlib.Path, parts: run.Run) -> dict[str, Any]
         state, position = checkpoints.restore(state)
         parts.batches.set_state(position['batches'])
         notes = position['notes']
-    log = RunLog(workdir, total_steps=parts.total_steps, start=int(state.step))
+    log = _log(workdir, parts.total_steps, int(state.step))
     try:
         if int(state.step):
             log.say(f'going on from step {int(state.step)}')
         return _Loop(config, workdir, parts, checkpoints, log, notes).run(state)
     finally:
         log.close()
+
+
+def _log(workdir: pathlib.Path, total_steps: int, start: int) -> RunLog | NoLog:
+    if not mapping.is_first_process():
+        return NoLog()
+    return RunLog(workdir, total_steps=total_steps, start=start)
 
 
 class _Loop:
@@ -80,7 +91,7 @@ class _Loop:
         workdir: pathlib.Path,
         parts: run.Run,
         checkpoints: Checkpoints,
-        log: RunLog,
+        log: RunLog | NoLog,
         notes: dict[str, Any],
     ):
         self.config, self.workdir, self.parts = config, workdir, parts
@@ -209,6 +220,7 @@ class _Loop:
             'devices': len(self.parts.chosen),
             'platform': self.parts.chosen[0].platform,
         }
-        write_json(self.workdir / 'result.json', result)
+        if mapping.is_first_process():
+            write_json(self.workdir / 'result.json', result)
         self.checkpoints.close()
         return result

@@ -17,13 +17,23 @@ MAPPINGS = ('shard_map', 'pmap')
 _ON_CPU = {'xla_cpu_copy_insertion_use_region_analysis': True}
 
 
+def is_first_process() -> bool:
+    """Whether this is the process that writes files and speaks; the only one, or number 0."""
+    return jax.process_index() == 0
+
+
 def devices(count: int = 0) -> list[jax.Device]:
     """Returns the first `count` devices, all for 0.
 
     Raises:
-        InputError: there are fewer.
+        InputError: there are fewer, or some of several processes would be left without.
     """
     present = jax.devices()
+    if jax.process_count() > 1 and count not in (0, len(present)):
+        raise InputError(
+            f'devices={count} of the {len(present)} of {jax.process_count()} processes: they take '
+            'all of them, devices=0; start fewer processes instead'
+        )
     if count > len(present):
         raise InputError(
             f'devices={count} asked for, but JAX sees {len(present)} '
@@ -63,7 +73,7 @@ def map_train_step(
         A compiled function of a replicated state and a batch with its global leading size.
 
     Raises:
-        InputError: unknown mapping.
+        InputError: unknown mapping, or one that several processes cannot use.
     """
     if mapping == 'shard_map':
         mesh = Mesh(np.array(chosen), (AXIS,))
@@ -72,6 +82,8 @@ def map_train_step(
         )
         on_cpu = chosen[0].platform == 'cpu'
         return jax.jit(mapped, donate_argnums=0, compiler_options=_ON_CPU if on_cpu else None)
+    if mapping == 'pmap' and jax.process_count() > 1:
+        raise InputError('mapping=pmap is for one process; several need mapping=shard_map')
     if mapping == 'pmap':
         return _pmap(step, chosen)
     raise InputError(f'unknown mapping {mapping!r}; there are: {", ".join(MAPPINGS)}')
@@ -96,8 +108,19 @@ def map_eval_step(step: Callable, chosen: Sequence[jax.Device]) -> Callable:
 
 
 def replicate(tree: Any, chosen: Sequence[jax.Device]) -> Any:
-    """Places a tree on all devices."""
-    return jax.device_put(tree, NamedSharding(Mesh(np.array(chosen), (AXIS,)), P()))
+    """Places a tree on all devices; several processes pass equal trees."""
+    sharding = NamedSharding(Mesh(np.array(chosen), (AXIS,)), P())
+    if jax.process_count() == 1:
+        return jax.device_put(tree, sharding)
+    return jax.tree.map(partial(_replicate_over_processes, sharding=sharding), tree)
+
+
+def _replicate_over_processes(x: jax.Array, *, sharding: NamedSharding) -> jax.Array:
+    """What `device_put` does for one process; that cannot place random keys elsewhere."""
+    if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+        data = _replicate_over_processes(jax.random.key_data(x), sharding=sharding)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
+    return jax.make_array_from_process_local_data(sharding, np.asarray(x), x.shape)
 
 
 def shard(batch: Any, chosen: Sequence[jax.Device]) -> Any:

@@ -198,6 +198,8 @@ def decoded(run: Run, config: Any, role: str) -> Any:
 def claim(workdir: pathlib.Path, config: Any) -> bool:
     """Makes a working folder this config's own, or finds that it already is.
 
+    Of several processes the first one does the writing.
+
     Returns:
         Whether the folder was nobody's before.
 
@@ -210,6 +212,8 @@ def claim(workdir: pathlib.Path, config: Any) -> bool:
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         if not path.exists():
+            if not mapping.is_first_process():
+                return False
             from dmsrl_jax.training.logs import write_json
 
             write_json(path, ours)
