@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import sys
 from typing import Any, ClassVar, NamedTuple
 
 import tensorflow_datasets as tfds
@@ -25,7 +26,7 @@ class Item(NamedTuple):
     Without a list the name is the path below the folder, and the label is `NO_LABEL`.
     """
 
-    path: pathlib.Path
+    path: str | pathlib.Path
     name: str
     label: int
     subject: str
@@ -132,8 +133,13 @@ class Builder(common.CorpusBuilder):
 
 
 def _example(item: Item) -> tuple[str, dict[str, Any]]:
-    image = common.stored_bytes(item.path.read_bytes(), str(item.path))
+    image = common.stored_bytes(_read(item), str(item.path))
     return item.name, common.record(image, item.label, item.name, item.subject)
+
+
+def _read(item: Item) -> bytes:
+    with open(item.path, 'rb') as file:  # a Path for each would keep its parts in memory
+        return file.read()
 
 
 def keep_known(entries: list[lists.Entry], drops: common.Drops) -> list[lists.Entry]:
@@ -146,23 +152,20 @@ def keep_known(entries: list[lists.Entry], drops: common.Drops) -> list[lists.En
 
 def merge(entries: list[lists.Entry], drops: common.Drops) -> list[lists.Entry]:
     """Keeps one line per path; none where the lines contradict each other."""
-    labels: dict[str, set[int | None]] = {}
+    first: dict[str, lists.Entry] = {}
+    contradicted = set()
     for entry in entries:
-        labels.setdefault(_normal(entry.path), set()).add(entry.label)
-    kept: dict[str, lists.Entry] = {}
+        if first.setdefault(entry.path, entry).label != entry.label:
+            contradicted.add(entry.path)
+    kept = []
     for entry in entries:
-        path = _normal(entry.path)
-        if len(labels[path]) > 1:
+        if entry.path in contradicted:
             drops.add('listed with different labels', entry.path)
-        elif path in kept:
-            drops.add('listed again with the same label', entry.path)
+        elif first[entry.path] is entry:
+            kept.append(entry)
         else:
-            kept[path] = entry
-    return list(kept.values())
-
-
-def _normal(path: str) -> str:
-    return pathlib.PurePosixPath(path).as_posix()
+            drops.add('listed again with the same label', entry.path)
+    return kept
 
 
 def image_folders(root: pathlib.Path, path: pathlib.Path, images: str) -> list[pathlib.Path]:
@@ -218,11 +221,11 @@ def locate(
         raise InputError(f'no line of {path} is left, all are dropped: {reasons or "it is empty"}')
     items, missing = [], []
     for entry in entries:
-        found = next((f / entry.path for f in folders if (f / entry.path).is_file()), None)
-        if found is None:
+        places = (os.path.join(folder, entry.path) for folder in folders)
+        if (found := next(filter(os.path.isfile, places), None)) is None:
             missing.append(entry.path)
         else:
-            items.append(Item(found, _normal(entry.path), int(entry.label or 0), entry.subject))
+            items.append(Item(found, entry.path, int(entry.label or 0), entry.subject))
     if not items or len(missing) > len(entries) / 2:
         looked = ', '.join(map(str, folders))
         raise InputError(
@@ -239,12 +242,14 @@ def with_subjects(items: list[Item], pattern: str, path: pathlib.Path) -> list[I
     """Reads the person out of the image's name; names without one stand for themselves."""
     if not pattern:
         return items
-    matches = [re.search(pattern, item.name) for item in items]
-    if not any(matches):
+    search = re.compile(pattern).search
+    if not any(search(item.name) for item in items):
         raise InputError(f'subject_pattern={pattern!r} fits no image of {path}')
     return [
-        item._replace(subject=match.group(match.re.groups and 1)) if match else item
-        for item, match in zip(items, matches, strict=True)
+        item._replace(subject=sys.intern(match.group(match.re.groups and 1)))
+        if (match := search(item.name))
+        else item
+        for item in items
     ]
 
 
@@ -255,12 +260,11 @@ def same_pictures(items: list[Item], drops: common.Drops) -> list[Item]:
     """
     sizes: dict[int, list[Item]] = {}
     for item in items:
-        sizes.setdefault(item.path.stat().st_size, []).append(item)
-    groups: dict[Any, list[Item]] = {}
-    for size, same_size in sizes.items():
-        for item in same_size:
-            content = item.path.read_bytes() if len(same_size) > 1 else b''
-            groups.setdefault((size, common.digest(content)), []).append(item)
+        sizes.setdefault(os.path.getsize(item.path), []).append(item)
+    groups: dict[bytes, list[Item]] = {}
+    for same_size in sizes.values():
+        for item in same_size if len(same_size) > 1 else ():
+            groups.setdefault(common.digest(_read(item)), []).append(item)
     left_out = set()
     for same in groups.values():
         differ = len({item.label for item in same}) > 1
