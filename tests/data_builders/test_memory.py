@@ -3,8 +3,7 @@
 import tracemalloc
 
 from data_builders import common, preparing
-from data_builders.image_list import image_list_dataset_builder as image_list
-from data_builders.image_list import lists
+from data_builders.image_list import found, lists
 
 IMAGES = 2000
 
@@ -22,10 +21,10 @@ def listed(root):
 
 def index(path, drops):
     options = preparing.typed_options('image_list', {})
-    entries = image_list.merge(lists.read(path, options), drops)
-    items = image_list.locate(entries, [path.parent], path, drops)
-    items = image_list.with_subjects(items, r'(person\d+)_', path)
-    return image_list.same_pictures(items, drops)
+    entries = found.merge(lists.read(path, options), drops)
+    items = found.locate(entries, [path.parent], path, drops)
+    items = found.with_subjects(items, r'(person\d+)_', path)
+    return found.same_pictures(items, drops)
 
 
 def test_an_image_of_a_list_takes_some_hundred_bytes(tmp_path):
