@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator
 from typing import IO, Any, Protocol
 
-from data_builders import unpacking
+from data_builders import foreign, unpacking
 from data_builders.limits import check_size, safe_name
 from dmsrl_jax.errors import InputError
 
@@ -73,7 +73,7 @@ def open_archive(path: pathlib.Path, *, scratch: unpacking.Scratch, password: st
             archive = Zip(path, password)
             if archive.readable:
                 return archive
-        return unpacking.Foreign(path, scratch, password)
+        return foreign.Foreign(path, scratch, password)
     except (*_DAMAGE, NotImplementedError, ValueError) as error:
         if isinstance(error, InputError):
             raise

@@ -1,21 +1,24 @@
-"""What the builders share: the record, drops that are counted, finding files, checking images."""
+"""What the builders share: the record, drops that are counted, checking images."""
 
 import collections
 import hashlib
 import io
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 from PIL import Image, ImageOps
 
+from data_builders.folders import describe as describe
+from data_builders.folders import find_files as find_files
+from data_builders.folders import is_junk as is_junk
+from data_builders.folders import listing as listing
 from dmsrl_jax.data import images
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import EXPRESSIONS
 
-_JUNK = ('.DS_Store', 'Thumbs.db', 'desktop.ini', '__MACOSX')
 _EXAMPLES = 5
 # Formats that every reader of the prepared corpus knows; MPO is a JPEG with a second picture.
 _KEPT = ('JPEG', 'MPO', 'PNG')
@@ -138,45 +141,6 @@ class CorpusBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         if not listing(folder):
             raise InputError(f'--manual_dir {folder} is empty. {needs}')
         return folder
-
-
-def is_junk(name: str) -> bool:
-    """Whether a file or folder name is litter of an operating system or an archiver."""
-    return name in _JUNK or name.startswith('._')
-
-
-def listing(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Content of a folder, sorted, without junk."""
-    return sorted(path for path in folder.iterdir() if not is_junk(path.name))
-
-
-def find_files(
-    root: pathlib.Path, wanted: Callable[[str], bool], *, depth: int = 2
-) -> list[pathlib.Path]:
-    """Finds files by name in the shallowest folder level that has any.
-
-    Args:
-        root: where to begin.
-        wanted: tells from a file's name whether it is looked for.
-        depth: how many folders deep corpora may be wrapped.
-
-    Returns:
-        The files, all of the same level, sorted; empty if there are none.
-    """
-    level = [root]
-    for _ in range(depth + 1):
-        content = [path for folder in level for path in listing(folder)]
-        if found := [path for path in content if wanted(path.name) and path.is_file()]:
-            return found
-        level = [path for path in content if path.is_dir()]
-    return []
-
-
-def describe(folder: pathlib.Path, *, most: int = 8) -> str:
-    """What lies in a folder, for messages."""
-    names = [path.name + ('/' if path.is_dir() else '') for path in listing(folder)]
-    more = f' and {len(names) - most} more' if len(names) > most else ''
-    return f'{folder} holds {", ".join(names[:most]) or "nothing"}{more}'
 
 
 def hash_fraction(key: str, seed: int) -> float:

@@ -5,12 +5,13 @@ import functools
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
 from data_builders import common, distributing, faces, label_codes, splits, trees
 from data_builders.counts import Count
+from data_builders.items import Item as Item
 from dmsrl_jax.errors import InputError
 
 OPTIONS: dict[str, tuple[type, Any, str]] = {
@@ -19,38 +20,6 @@ OPTIONS: dict[str, tuple[type, Any, str]] = {
 }
 _SPLITS = ('train', 'validation', 'test')
 MISSING = 'listed, but there is no such file'
-
-
-class Item(NamedTuple):
-    """One image before it is read.
-
-    Attributes:
-        file: the owners' name, unique in the corpus; key and `file` of the record.
-        label: canonical label 0..6.
-        path: name in the tree.
-        split: owners' split; empty where the corpus has none and our own decides.
-        subject: the person; empty where not known.
-        box: the owners' box of the face, (left, top, right, bottom) in pixels, where they ship
-            whole pictures with boxes.
-        points: the owners' landmarks brought to five, see `faces.five_points`; empty for none.
-        extra: values of the features of `Builder.EXTRA`.
-        group: items of one group stay together in our own split, where the person is not known.
-    """
-
-    file: str
-    label: int
-    path: str
-    split: str = ''
-    subject: str = ''
-    box: faces.Box | None = None
-    points: tuple[float, ...] = ()
-    extra: Mapping[str, Any] = {}
-    group: str = ''
-
-    @property
-    def unit(self) -> str:
-        """What our own split does not divide: the person, the group, or else the image."""
-        return self.subject or self.group or self.file
 
 
 def configs(protocols: Mapping[str, str]) -> list[tfds.core.BuilderConfig]:
@@ -206,7 +175,7 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
             )
         self.total = len(items)
         self.found.setdefault('subjects', len({item.subject for item in items if item.subject}))
-        parts = self._parts(items)
+        parts, self.split_note = splits.divide(items, self.options)
         if self.workers or self.beam:
             tree.unpack(item.path for item in items)
         return {
@@ -222,22 +191,6 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
             else:
                 kept[item.file] = item
         return list(kept.values())
-
-    def _parts(self, items: list[Item]) -> dict[str, list[Item]]:
-        """Items by split, those without one divided by person."""
-        defaults = {name: default for name, (_, default, _) in splits.OPTIONS.items()}
-        values: dict[str, Any] = defaults | self.options
-        open_ = [item for item in items if not item.split]
-        units = (item.unit for item in open_)
-        tests = splits.test_groups(units, values['test_fraction'], values['split_seed'])
-        if open_:
-            note = splits.NOTE if all(item.subject for item in open_) else splits.NOTE_IMAGES
-            self.split_note = note.format(**values)
-        parts: dict[str, list[Item]] = {}
-        for item in items:
-            own = 'test' if item.unit in tests else 'train'
-            parts.setdefault(item.split or own, []).append(item)
-        return parts
 
     def _generate_examples(self, split: str, tree: trees.Tree, items: list[Item]) -> Any:
         make = functools.partial(_keyed, self, tree)

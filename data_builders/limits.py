@@ -58,3 +58,8 @@ def bomb(where: str | os.PathLike[str], name: str, size: int, packed: int) -> In
         f'{where}: {name} would unpack from {packed} to {size} bytes; this looks like a '
         'decompression bomb and is not opened. If it is genuine, unpack it yourself'
     )
+
+
+def most_bytes(packed: int) -> int:
+    """Bytes that an archive of so many bytes may unpack to."""
+    return max(MAX_RATIO * packed, _SMALL)

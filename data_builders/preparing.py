@@ -1,64 +1,23 @@
 """Runs a builder so that a corpus is either complete, with its report, or not there at all."""
 
 import contextlib
-import errno
 import io
 import json
 import os
 import pathlib
-import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from data_builders import aligning, counts, distributing, spilling
+from data_builders import aligning, counts, distributing, spilling, staging
+from data_builders.options import describe_options as describe_options
+from data_builders.options import typed_options as typed_options
+from data_builders.progress import Progress as Progress
 from dmsrl_jax.data import corpora, faces
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import EXPRESSIONS, NO_LABEL
-
-_WORK = '.preparing'
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
-
-
-def typed_options(name: str, given: Mapping[str, str]) -> dict[str, Any]:
-    """Turns `--set key=value` texts into values, with the defaults for the rest.
-
-    Args:
-        name: the corpus.
-        given: option name to text.
-
-    Returns:
-        All options of the builder.
-
-    Raises:
-        InputError: an unknown option, or a text that is no value of its type.
-    """
-    table = corpora.builder_module(name).options()
-    values = {key: default for key, (_, default, _) in table.items()}
-    for key, text in given.items():
-        if key not in table:
-            raise InputError(f'{name} has no option {key!r}. {describe_options(table)}')
-        kind = table[key][0]
-        try:
-            values[key] = _BOOLEANS[text.lower()] if kind is bool else kind(text)
-        except (ValueError, KeyError) as error:
-            raise InputError(f'option {key}={text!r} is not a {kind.__name__}') from error
-    return values
-
-
-_BOOLEANS = {'true': True, 'yes': True, '1': True, 'false': False, 'no': False, '0': False}
-
-
-def describe_options(table: Mapping[str, tuple[type, Any, str]]) -> str:
-    """Lists a builder's options with their defaults and help, one per line."""
-    if not table:
-        return 'It has no options.'
-    lines = [f'  {key}={default!r}: {text}' for key, (_, default, text) in table.items()]
-    return '\n'.join(['Its options:', *lines])
 
 
 def prepare(
@@ -100,12 +59,12 @@ def prepare(
     root = pathlib.Path(data_dir).expanduser() if data_dir else corpora.default_data_dir()
     source = str(pathlib.Path(manual_dir).expanduser().resolve()) if manual_dir else None
     chosen = {**_kept(options), **({'align': aligning.as_text(align)} if align else {})}
-    with _write_errors(root), _staging(root, name.replace('/', '_')) as staging:
+    with staging.write_errors(root), staging.folder(root, name.replace('/', '_')) as work:
         builder = module.make_builder(
-            config or None, data_dir=str(staging), manual_dir=source, **options
+            config or None, data_dir=str(work), manual_dir=source, **options
         )
         built = pathlib.Path(builder.data_dir)
-        final = root / built.relative_to(staging)
+        final = root / built.relative_to(work)
         if (final / 'dataset_info.json').exists() and not overwrite:
             report = _same(final, chosen, source, defaults=typed_options(name, {}))
             _require(strict, report)
@@ -120,7 +79,7 @@ def prepare(
         else:
             _build(builder, progress, aligner, workers)
         report = {
-            'corpus': '/'.join(built.relative_to(staging).parts[:-1]) or corpus,
+            'corpus': '/'.join(built.relative_to(work).parts[:-1]) or corpus,
             'options': chosen,
             'manual_dir': source,
             'seconds': round(time.perf_counter() - start, 1),
@@ -136,7 +95,7 @@ def prepare(
             report['faces'] = aligner.report()
             (built / aligning.WITHOUT).write_text('\n'.join([*aligner.without, '']))
         (built / corpora.REPORT).write_text(json.dumps(report, indent=2) + '\n')
-        _replace(built, final, staging)
+        _replace(built, final, work)
         return final, report, True
 
 
@@ -250,86 +209,8 @@ def _classes(codes: np.ndarray) -> dict[str, int]:
     return {word: int(np.sum(codes == i)) for i, word in enumerate(EXPRESSIONS)}
 
 
-def _replace(built: pathlib.Path, final: pathlib.Path, staging: pathlib.Path) -> None:
+def _replace(built: pathlib.Path, final: pathlib.Path, work: pathlib.Path) -> None:
     final.parent.mkdir(parents=True, exist_ok=True)
     if final.exists():
-        final.rename(staging / 'replaced')
+        final.rename(work / 'replaced')
     built.rename(final)
-
-
-@contextlib.contextmanager
-def _staging(root: pathlib.Path, label: str) -> Iterator[pathlib.Path]:
-    """A folder for the build, cleared of what a killed build left; one process at a time."""
-    root.mkdir(parents=True, exist_ok=True)
-    work = root / _WORK
-    work.mkdir(exist_ok=True)
-    with (work / f'{label}.lock').open('w') as lock:
-        _lock(lock, label)
-        folder = work / label
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _lock(file: Any, label: str) -> None:
-    try:
-        import fcntl
-    except ImportError:  # not on Windows: two builds at a time are then the user's business
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise InputError(f'another process is preparing {label} in the same data_dir') from error
-
-
-@contextlib.contextmanager
-def _write_errors(root: pathlib.Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        code = _error_number(error)
-        if code is None:
-            raise
-        if code in _FULL:
-            hint = 'the disk is full: free some space or choose another --data_dir'
-        elif code in _DENIED:
-            hint = 'no permission: choose folders that you may read and write'
-        else:
-            hint = 'check --data_dir and --manual_dir'
-        raise InputError(f'cannot prepare the corpus in {root}: {error}; {hint}') from error
-
-
-def _error_number(error: Exception) -> int | None:
-    """The system's number of an error; the record writer passes it on as text only."""
-    if isinstance(error, OSError):
-        return error.errno or 0
-    return next((code for code in (*_FULL, *_DENIED) if os.strerror(code) in str(error)), None)
-
-
-class Progress:
-    """One bar on a terminal, a line now and then elsewhere (on standard error)."""
-
-    def __init__(self, name: str, total: int | None):
-        from tqdm import tqdm
-
-        self.name, self.total, self.done = name, total, 0
-        self._every = max(1000, (total or 0) // 5)
-        terminal = sys.stderr.isatty()
-        self._bar = tqdm(total=total, desc=name, unit=' images') if terminal else None
-
-    def update(self) -> None:
-        """One more image."""
-        self.done += 1
-        if self._bar is not None:
-            self._bar.update()
-        elif self.done % self._every == 0:
-            of = f' of {self.total}' if self.total else ''
-            print(f'{self.name}: {self.done}{of} images', file=sys.stderr)
-
-    def close(self) -> None:
-        """Ends the bar."""
-        if self._bar is not None:
-            self._bar.close()

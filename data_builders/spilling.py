@@ -2,7 +2,7 @@
 
 TFDS sorts the records of a split by a hash of their keys: in memory up to 1000 MiB, above that
 through a thousand files that it opens with TensorFlow. Here the same files are plain ones, and they
-are used from 256 MiB on, so that memory does not grow with the corpus.
+are used from 32 MiB on, so that memory does not grow with the corpus.
 """
 
 import contextlib
@@ -10,10 +10,10 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-MEMORY = 256 << 20
+MEMORY = 32 << 20
 # Bytes of each bucket that wait in memory: its file is open only while they are written, since a
 # thousand open files are more than most systems allow.
-WAITING = 64 << 10
+WAITING = 16 << 10
 _HEAD = struct.Struct('=16sQ')
 
 

@@ -1,9 +1,10 @@
 """Splits of our own for corpora that have none: by person, and the same for everybody."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from data_builders import common
+from data_builders.items import Item
 from dmsrl_jax.errors import InputError
 
 OPTIONS: dict[str, tuple[type, Any, str]] = {
@@ -42,3 +43,28 @@ def test_groups(groups: Iterable[str], fraction: float, seed: int) -> set[str]:
     if 0.0 < fraction < 1.0 and len(order) > 1:
         count = min(max(count, 1), len(order) - 1)
     return set(order[:count])
+
+
+def divide(items: Sequence[Item], options: Mapping[str, Any]) -> tuple[dict[str, list[Item]], str]:
+    """Items by split, those for which the owners have none divided by person.
+
+    Args:
+        items: the images.
+        options: `test_fraction` and `split_seed`, where the builder has them.
+
+    Returns:
+        Split to items, and where our own split comes from, for the report; empty if there is none.
+
+    Raises:
+        InputError: the fraction is not in 0..1.
+    """
+    values = {name: default for name, (_, default, _) in OPTIONS.items()} | dict(options)
+    ours = [item for item in items if not item.split]
+    units = (item.unit for item in ours)
+    tests = test_groups(units, values['test_fraction'], values['split_seed'])
+    parts: dict[str, list[Item]] = {}
+    for item in items:
+        own = 'test' if item.unit in tests else 'train'
+        parts.setdefault(item.split or own, []).append(item)
+    note = NOTE if all(item.subject for item in ours) else NOTE_IMAGES
+    return parts, note.format(**values) if ours else ''

@@ -11,7 +11,8 @@ import shutil
 from collections.abc import Iterable, Iterator
 from typing import IO, Any, NamedTuple
 
-from data_builders import archives, common, unpacking
+from data_builders import archives, unpacking
+from data_builders.folders import describe, is_junk
 from dmsrl_jax.errors import InputError
 
 _DEEPEST_ARCHIVE = 2  # an archive in an archive, and no further
@@ -189,7 +190,7 @@ class Tree:
 
     def describe(self) -> str:
         """What lies in the folder and which archives could not be opened, for messages."""
-        return '; '.join([common.describe(self.root), *self.unopened])
+        return '; '.join([describe(self.root), *self.unopened])
 
 
 @functools.lru_cache(maxsize=2)
@@ -206,7 +207,7 @@ def readable(pattern: str) -> str:
 
 
 def _junk(name: str) -> bool:
-    return any(map(common.is_junk, name.split('/')))
+    return any(map(is_junk, name.split('/')))
 
 
 def walk(root: pathlib.Path) -> Iterator[str]:
@@ -218,6 +219,6 @@ def walk(root: pathlib.Path) -> Iterator[str]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not common.is_junk(name))
+        folders[:] = sorted(name for name in folders if not is_junk(name))
         below = pathlib.Path(place).relative_to(root)
-        yield from ((below / name).as_posix() for name in sorted(names) if not common.is_junk(name))
+        yield from ((below / name).as_posix() for name in sorted(names) if not is_junk(name))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
 
-from data_builders import corpus, counts, faces, trees
+from data_builders import annotations, corpus, counts, faces, trees
 from dmsrl_jax.errors import InputError
 
 NEEDS = (
@@ -13,7 +13,6 @@ NEEDS = (
 PROTOCOLS = {
     'default': "faces cut by the owners' boxes; the form is told by the names of the lists"
 }
-_POINTS = 10
 
 
 class Form(NamedTuple):
@@ -116,7 +115,7 @@ class Builder(corpus.Builder):
                     pictures[key],
                     split=split,
                     box=line.box,
-                    points=read_points(tree, landmarks.get(key, '')),
+                    points=annotations.read_points(tree, landmarks.get(key, '')),
                 )
             earlier |= here
 
@@ -186,30 +185,6 @@ def read_line(text: str, where: str) -> Line:
             f'{where}: expected `name left top right bottom code` with blanks between, got '
             f'{text[:80]!r} ({error})'
         ) from error
-
-
-def read_points(tree: trees.Tree, path: str) -> tuple[float, ...]:
-    """Reads five landmarks.
-
-    Args:
-        tree: the user's files.
-        path: the file; empty for none.
-
-    Returns:
-        x and y of each, ten numbers; empty where there is no file.
-
-    Raises:
-        InputError: not ten numbers.
-    """
-    if not path:
-        return ()
-    try:
-        points = tuple(map(float, tree.read(path).split()))
-    except ValueError as error:
-        raise InputError(f'{path}: not numbers ({error})') from error
-    if len(points) != _POINTS:
-        raise InputError(f'{path}: {len(points)} numbers, expected 5 x 2')
-    return points
 
 
 make_builder = corpus.maker(Builder, options)

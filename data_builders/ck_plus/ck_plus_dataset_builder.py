@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data_builders import corpus, counts, faces, sequences, splits, trees
+from data_builders.ck_plus import crops
 from dmsrl_jax.errors import InputError
 
 NEEDS = (
@@ -18,13 +19,13 @@ PROTOCOLS = {
     'peak3': 'last 3 frames, no neutral: 309 x 3 = 927 images',
     'peak1': 'last frame, no neutral: 309 images',
     'peak1_neutral': 'last frame, and the first one as neutral: 309 x 2 = 618 images',
+    **{name: form.text for name, form in crops.FORMS.items()},
 }
 _PEAKS = {'peak3_neutral': 3, 'peak3': 3, 'peak1': 1, 'peak1_neutral': 1}
 _SEQUENCE = r'(?P<subject>S\d{3})/(?P<number>\d{3})/'
 _FRAME = r'S\d{3}_\d{3}_(?P<frame>\d{8})'
 # Sequences of surprise, fear, disgust, happiness, sadness and anger.
 _SEQUENCES = (83, 25, 59, 69, 28, 45)
-_UNITS = 100
 
 
 def _counts(protocol: str) -> tuple[counts.Count, ...]:
@@ -49,14 +50,21 @@ class Builder(corpus.Builder):
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = NEEDS
     BUILDER_CONFIGS: ClassVar = corpus.configs(PROTOCOLS)
-    COUNTS: ClassVar = {protocol: _counts(protocol) for protocol in PROTOCOLS}
+    COUNTS: ClassVar = {
+        **{protocol: _counts(protocol) for protocol in _PEAKS},
+        **{name: form.counts for name, form in crops.FORMS.items()},
+    }
     EXTRA: ClassVar = {
         'sequence': tfds.features.Text(),
-        'action_units': tfds.features.Tensor(shape=(_UNITS,), dtype=np.int32),
+        'action_units': tfds.features.Tensor(shape=(crops.UNITS,), dtype=np.int32),
     }
 
     def items(self, tree: trees.Tree) -> Iterator[corpus.Item]:
-        """Frames of the sequences that have a label file, in the order of their names."""
+        """Frames of the sequences, or crops, in the order of their names."""
+        return crops.items(self, tree) if self.protocol in crops.FORMS else self._frames(tree)
+
+    def _frames(self, tree: trees.Tree) -> Iterator[corpus.Item]:
+        """Frames of the sequences that have a label file."""
         self.need(tree, rf'{_SEQUENCE}{_FRAME}\.png')
         self.need(tree, rf'{_SEQUENCE}{_FRAME}_emotion\.txt')
         filmed = by_sequence(tree, rf'{_SEQUENCE}{_FRAME}\.png')
@@ -78,8 +86,10 @@ class Builder(corpus.Builder):
             coded = action_units(tree, list(units.get(key, {}).values()))
             for frame, code in self._chosen(frames, peak, label, name):
                 place = landmarks.get(key, {}).get(frame)
-                absent = np.full(_UNITS, -1, np.int32)
-                extra = {'sequence': name, 'action_units': absent if code != label else coded}
+                extra = {
+                    'sequence': name,
+                    'action_units': crops.no_units() if code != label else coded,
+                }
                 yield corpus.Item(
                     f'{name}/{frames[frame].rpartition("/")[2]}',
                     code,
@@ -153,10 +163,10 @@ def action_units(tree: trees.Tree, paths: Sequence[str]) -> np.ndarray:
         int32 [100]: at each unit's number its intensity 1..5, 0 where it is seen without
         intensity, -1 where it is not coded.
     """
-    units = np.full(_UNITS, -1, np.int32)
+    units = crops.no_units()
     for path in paths:
         for unit, intensity in numbers(tree, path, 2):
-            if 0 <= unit < _UNITS:
+            if 0 <= unit < crops.UNITS:
                 units[int(unit)] = int(intensity)
     return units
 

@@ -3,12 +3,12 @@
 import os
 import pathlib
 import re
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
 from data_builders import common, distributing, label_codes
-from data_builders.image_list import lists, photos
+from data_builders.image_list import found, lists, photos
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import NO_LABEL
 
@@ -17,18 +17,6 @@ NEEDS = (
     'images alone'
 )
 _NAME = re.compile(r'[A-Za-z][A-Za-z0-9_-]*')
-
-
-class Item(NamedTuple):
-    """One image that is kept: where it lies, its name in the list, label and subject.
-
-    Without a list the name is the path below the folder, and the label is `NO_LABEL`.
-    """
-
-    path: pathlib.Path
-    name: str
-    label: int
-    subject: str
 
 
 def options() -> dict[str, tuple[type, Any, str]]:
@@ -110,163 +98,33 @@ class Builder(common.CorpusBuilder):
         if values['labels'] == 'none':
             return {'train': self._generate_examples('train', items)}
         test = [common.hash_fraction(i.subject or i.name, values['split_seed']) for i in items]
-        splits: dict[str, list[Item]] = {'train': [], 'test': []}
+        splits: dict[str, list[found.Item]] = {'train': [], 'test': []}
         for item, fraction in zip(items, test, strict=True):
             splits['test' if fraction < values['test_fraction'] else 'train'].append(item)
         return {
             split: self._generate_examples(split, part) for split, part in splits.items() if part
         }
 
-    def _items(self, root: pathlib.Path, values: dict[str, Any]) -> list[Item]:
+    def _items(self, root: pathlib.Path, values: dict[str, Any]) -> list[found.Item]:
         if values['labels'] == 'none':
             path, names = root, photos.find(root, self.drops)
-            items = [Item(root / name, name, NO_LABEL, '') for name in names]
+            items = [found.Item(os.path.join(root, name), name, NO_LABEL, '') for name in names]
         else:
             path = lists.find_list(root, values['list'])
-            entries = keep_known(merge(lists.read(path, values), self.drops), self.drops)
-            items = locate(entries, image_folders(root, path, values['images']), path, self.drops)
-        return same_pictures(with_subjects(items, values['subject_pattern'], path), self.drops)
+            entries = found.keep_known(
+                found.merge(lists.read(path, values), self.drops), self.drops
+            )
+            items = found.locate(
+                entries, found.image_folders(root, path, values['images']), path, self.drops
+            )
+        return found.same_pictures(
+            found.with_subjects(items, values['subject_pattern'], path), self.drops
+        )
 
-    def _generate_examples(self, split: str, items: list[Item]) -> Any:
+    def _generate_examples(self, split: str, items: list[found.Item]) -> Any:
         return distributing.examples(self, split, items, _example, name=lambda item: item.name)
 
 
-def _example(item: Item) -> tuple[str, dict[str, Any]]:
-    image = common.stored_bytes(item.path.read_bytes(), str(item.path))
+def _example(item: found.Item) -> tuple[str, dict[str, Any]]:
+    image = common.stored_bytes(found.read(item), str(item.path))
     return item.name, common.record(image, item.label, item.name, item.subject)
-
-
-def keep_known(entries: list[lists.Entry], drops: common.Drops) -> list[lists.Entry]:
-    """Leaves out labels that are none of the seven."""
-    for entry in entries:
-        if entry.label is None:
-            drops.add(f'label {entry.word.lower()}', entry.path)
-    return [entry for entry in entries if entry.label is not None]
-
-
-def merge(entries: list[lists.Entry], drops: common.Drops) -> list[lists.Entry]:
-    """Keeps one line per path; none where the lines contradict each other."""
-    labels: dict[str, set[int | None]] = {}
-    for entry in entries:
-        labels.setdefault(_normal(entry.path), set()).add(entry.label)
-    kept: dict[str, lists.Entry] = {}
-    for entry in entries:
-        path = _normal(entry.path)
-        if len(labels[path]) > 1:
-            drops.add('listed with different labels', entry.path)
-        elif path in kept:
-            drops.add('listed again with the same label', entry.path)
-        else:
-            kept[path] = entry
-    return list(kept.values())
-
-
-def _normal(path: str) -> str:
-    return pathlib.PurePosixPath(path).as_posix()
-
-
-def image_folders(root: pathlib.Path, path: pathlib.Path, images: str) -> list[pathlib.Path]:
-    """Folders that the paths of a list may be relative to, the likeliest first.
-
-    Args:
-        root: the user's folder.
-        path: the list.
-        images: the option; empty to try the list's folder, `root`, `images/` in either, and the
-            only subfolder.
-
-    Returns:
-        The folders that exist.
-
-    Raises:
-        InputError: the option names no folder.
-    """
-    if images:
-        for folder in (root / images, path.parent / images):
-            if folder.is_dir():
-                return [folder]
-        raise InputError(f'images={images}: no such folder; {common.describe(root)}')
-    folders = [path.parent, root]
-    for parent in dict.fromkeys((path.parent, root)):
-        below = [folder for folder in common.listing(parent) if folder.is_dir()]
-        folders += [folder for folder in below if folder.name.lower() == 'images']
-        folders += below if len(below) == 1 else []
-    return list(dict.fromkeys(folders))
-
-
-def locate(
-    entries: list[lists.Entry],
-    folders: list[pathlib.Path],
-    path: pathlib.Path,
-    drops: common.Drops,
-) -> list[Item]:
-    """Finds the images of a list; a few may be missing, not most of them.
-
-    Args:
-        entries: the lines.
-        folders: where to look, see `image_folders`.
-        path: the list, for messages.
-        drops: told the missing ones.
-
-    Returns:
-        The images that exist.
-
-    Raises:
-        InputError: more than half are missing: the layout is not what it should be.
-    """
-    if not entries:
-        reasons = ', '.join(f'{drop["count"]} x {why}' for why, drop in drops.as_dict().items())
-        raise InputError(f'no line of {path} is left, all are dropped: {reasons or "it is empty"}')
-    items, missing = [], []
-    for entry in entries:
-        found = next((f / entry.path for f in folders if (f / entry.path).is_file()), None)
-        if found is None:
-            missing.append(entry.path)
-        else:
-            items.append(Item(found, _normal(entry.path), int(entry.label or 0), entry.subject))
-    if not items or len(missing) > len(entries) / 2:
-        looked = ', '.join(map(str, folders))
-        raise InputError(
-            f'{len(missing)} of {len(entries)} images of {path} are missing, the first is '
-            f'{(missing or ["none"])[0]!r}; looked in {looked}; {common.describe(folders[-1])}. '
-            'Name the folder that the paths are relative to with --set images=DIR'
-        )
-    for name in missing:
-        drops.add('listed, but there is no such file', name)
-    return items
-
-
-def with_subjects(items: list[Item], pattern: str, path: pathlib.Path) -> list[Item]:
-    """Reads the person out of the image's name; names without one stand for themselves."""
-    if not pattern:
-        return items
-    matches = [re.search(pattern, item.name) for item in items]
-    if not any(matches):
-        raise InputError(f'subject_pattern={pattern!r} fits no image of {path}')
-    return [
-        item._replace(subject=match.group(match.re.groups and 1)) if match else item
-        for item, match in zip(items, matches, strict=True)
-    ]
-
-
-def same_pictures(items: list[Item], drops: common.Drops) -> list[Item]:
-    """Keeps one of several byte-identical files, none where their labels differ.
-
-    A picture under two names could otherwise be in both splits.
-    """
-    sizes: dict[int, list[Item]] = {}
-    for item in items:
-        sizes.setdefault(item.path.stat().st_size, []).append(item)
-    groups: dict[Any, list[Item]] = {}
-    for size, same_size in sizes.items():
-        for item in same_size:
-            content = item.path.read_bytes() if len(same_size) > 1 else b''
-            groups.setdefault((size, common.digest(content)), []).append(item)
-    left_out = set()
-    for same in groups.values():
-        differ = len({item.label for item in same}) > 1
-        label = ' with other labels' if differ else ' with the same label'
-        reason = f'same picture as another file{label if same[0].label != NO_LABEL else ""}'
-        for item in same if differ else same[1:]:
-            drops.add(reason, item.name)
-            left_out.add(item.name)
-    return [item for item in items if item.name not in left_out]

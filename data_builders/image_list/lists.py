@@ -27,9 +27,9 @@ _CODE = re.compile(r'[+-]?\d+')
 
 
 class Entry(NamedTuple):
-    """One line: the path as listed, the canonical label (None: not one of the seven) and its word.
+    """One line: `word` is its label as listed, `label` the canonical one, None for none of ours.
 
-    `subject` is empty where the list does not name it.
+    `path` is as `normal` gives it; `subject` is empty where the list does not name it.
     """
 
     line: int
@@ -98,10 +98,17 @@ def read(path: pathlib.Path, options: Mapping[str, Any]) -> list[Entry]:
             label = parse_label(word, options['codes'])
         except InputError as error:
             raise InputError(f'{path} line {line}: {error}') from error
-        entries.append(Entry(line, name.replace('\\', '/'), label, word, subject))
+        entries.append(Entry(line, normal(name), label, word, subject))
     if not entries:
         raise InputError(f'{path} names no image')
     return entries
+
+
+def normal(path: str) -> str:
+    """A listed path with `/` between folders and without empty parts, so that it has one form."""
+    path = path.replace('\\', '/')
+    parts = (part for part in path.split('/') if part not in ('', '.'))
+    return ('/' if path.startswith('/') else '') + '/'.join(parts)
 
 
 def parse_label(word: str, codes: str) -> int | None:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_builders import corpus, counts, faces, trees
+from data_builders import annotations, corpus, counts, faces, trees
 from dmsrl_jax.errors import InputError
 
 NEEDS = (
@@ -73,7 +73,7 @@ class Builder(corpus.Builder):
                     label,
                     pictures[key],
                     split=key.partition('_')[0],
-                    box=read_box(tree, boxes[key]) if cut else None,
+                    box=annotations.read_box(tree, boxes[key]) if cut else None,
                     points=points if cut else (),
                     extra=extra,
                 )
@@ -92,19 +92,6 @@ class Builder(corpus.Builder):
         in_folders = rf'(?P<code>[1-7])/{_PICTURES[self.protocol]}'
         for found in self.need(tree, in_folders, without=_OTHERS).values():
             yield f'{found.groups["id"]}.jpg', int(found.groups['code']), found.path
-
-
-def read_box(tree: trees.Tree, path: str) -> faces.Box:
-    """Reads left, top, right, bottom.
-
-    Raises:
-        InputError: not four numbers.
-    """
-    try:
-        left, top, right, bottom = map(float, tree.read(path).split())
-    except ValueError as error:
-        raise InputError(f'{path}: expected four numbers x0 y0 x1 y1 ({error})') from error
-    return left, top, right, bottom
 
 
 def read_attributes(tree: trees.Tree, path: str) -> tuple[tuple[float, ...], dict[str, Any]]:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from data_builders import corpus, counts, trees
+from data_builders import corpus, counts, faces, trees
+from data_builders.sfew import forms
 from dmsrl_jax import expressions
 
 NEEDS = (
@@ -13,6 +14,8 @@ NEEDS = (
 PROTOCOLS = {
     'aligned': "the owners' aligned faces, 143x181; train and validation are the owners'",
     'frames': "whole frames, 720x576; train and validation are the owners'",
+    'csv': 'aligned faces of the copy with sfew_2.0_labels.csv; its splits are those of the owners',
+    'agra': 'whole frames cut by the boxes of the AGRA benchmark, which were made by a detector',
 }
 _CLASS = r'(?P<word>Angry|Disgust|Fear|Happy|Neutral|Sad|Surprise)'
 _PICTURES = {
@@ -24,11 +27,15 @@ _NOT_FRAMES = r'[^/]*(?:Aligned|LPQ|PHOG|Feature)[^/]*'
 _SPLITS = {'Train': 'train', 'Val': 'validation'}
 # surprise, fear, disgust, happiness, sadness, anger, neutral
 _FRAMES = {'train': (96, 98, 66, 198, 172, 178, 150), 'validation': (57, 47, 23, 73, 73, 77, 86)}
+_ALIGNED = (
+    counts.Count('train images', 891, False),
+    counts.Count('validation images', 431, False),
+)
 
 
 def options() -> dict[str, tuple[type, Any, str]]:
     """What can be set when preparing: name to (type, default, help)."""
-    return corpus.OPTIONS
+    return corpus.OPTIONS | faces.OPTIONS
 
 
 class Builder(corpus.Builder):
@@ -37,10 +44,8 @@ class Builder(corpus.Builder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = NEEDS
     BUILDER_CONFIGS: ClassVar = corpus.configs(PROTOCOLS)
     COUNTS: ClassVar = {
-        'aligned': (
-            counts.Count('train images', 891, False),
-            counts.Count('validation images', 431, False),
-        ),
+        **dict.fromkeys(('aligned', 'csv'), _ALIGNED),
+        'agra': (counts.Count('validation images', 436, False),),
         'frames': (
             counts.Count('train images', 958, False),
             counts.Count('validation images', 436, False),
@@ -50,7 +55,13 @@ class Builder(corpus.Builder):
     }
 
     def items(self, tree: trees.Tree) -> Iterator[corpus.Item]:
-        """Pictures in class folders; the newer archive of validation faces goes first."""
+        """Pictures in class folders, or as another form names them."""
+        if self.protocol in ('csv', 'agra'):
+            return (forms.listed if self.protocol == 'csv' else forms.boxed)(self, tree)
+        return self._in_folders(tree)
+
+    def _in_folders(self, tree: trees.Tree) -> Iterator[corpus.Item]:
+        """Of the validation faces the newer archive goes first."""
         for part, split in _SPLITS.items():
             found = {}
             if self.protocol == 'aligned':

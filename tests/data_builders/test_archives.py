@@ -134,7 +134,7 @@ class TestSafety:
             opened(path, tmp_path)
 
     def test_bomb_of_many_files(self, layouts, tmp_path, monkeypatch):
-        monkeypatch.setattr(unpacking, '_limit', lambda packed: 2**18)
+        monkeypatch.setattr(unpacking, 'most_bytes', lambda packed: 2**18)
         files = {f'{i}.png': bytes(2**15) for i in range(10)}
         path = layouts.pack(tmp_path / 'x.tgz', files)
         with pytest.raises(InputError, match='all of it would unpack'):
@@ -235,7 +235,8 @@ class TestForeign:
         monkeypatch.setattr(shutil, 'which', lambda _: None)
         (tmp_path / 'x.rar').write_bytes(b'Rar!')
         with pytest.raises(
-            InputError, match=r'x\.rar needs a program .* 7z, 7zz, 7za, unrar, bsdtar; or unpack'
+            InputError,
+            match=r'x\.rar needs a program .* 7za, unrar, unar, bsdtar; or unpack',
         ):
             opened(tmp_path / 'x.rar', tmp_path)
 
@@ -273,7 +274,7 @@ class TestForeign:
             opened(path, tmp_path)
 
     def test_a_bomb_is_stopped_while_it_unpacks(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(unpacking, 'MAX_RATIO', 1)
+        monkeypatch.setattr(limits, 'MAX_RATIO', 1)
         work = 'while :; do head -c 9000000 /dev/zero >> "$d/two.txt"; done'
         archive = opened(stand_in(tmp_path, monkeypatch, work=work), tmp_path)
         with pytest.raises(InputError, match='all of it would unpack'):

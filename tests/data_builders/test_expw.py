@@ -107,7 +107,7 @@ def test_boxes_leave_the_picture(layouts, tmp_path):
     ('line', 'message'),
     [
         # the benchmark's list: no confidence, ten landmark numbers
-        ('a.jpg 0 28 113 226 141 0 1 2 3 4 5 6 7 8 9 10', '17 columns, expected 8 .*benchmarks'),
+        ('a.jpg 0 28 113 226 141 0 1 2 3 4 5 6 7 8 9 10', '17 columns, expected 8 .*expw/agra'),
         ('a.jpg 0 28 113 226 141 0', r'label\.lst line 2: 7 columns, expected 8'),
         ('a.jpg 0 28 113 226 141 22.9 7', 'line 2: label 7 is out of range'),
         ('a.jpg 0 28 left 226 141 22.9 1', "line 2: could not convert string to float: 'left'"),
@@ -122,4 +122,51 @@ def test_bad_lines_are_named(layouts, tmp_path, line, message):
 
 def test_the_owners_line():
     line = expw.read_line('angry_actor_104.jpg 0 28 113 226 141 22.9362 0', '')
-    assert line == ('angry_actor_104.jpg', 0, (113.0, 28.0, 226.0, 141.0), 22.9362, 0)
+    assert line == ('angry_actor_104.jpg', 0, (113.0, 28.0, 226.0, 141.0), 22.9362, 0, ())
+
+
+MARKS = '8 9 12 9 10 12 8 15 12 15'
+
+
+class TestAgra:
+    """The lists of the benchmark: box left, top, right, bottom, then the code, then five points."""
+
+    def lists(self):
+        rows = [
+            f'{name} {face} 4 6 26 14 {code(i, face)} {MARKS}'
+            for i, name in enumerate(PICTURES)
+            for face in (0, 1)
+        ]
+        where = 'ExpW/list/Landmarks_5/{}_list_5landmarks.txt'.format
+        return {where('train'): '\n'.join(rows[:20]), where('val'): '\n'.join(rows[20:])}
+
+    def test_splits_labels_and_boxes(self, layouts, tmp_path):
+        files = images(layouts, 'ExpW/data/image/origin/') | self.lists()
+        files |= {'ExpW/data/label/label.lst': '\n'.join(lines())}
+        raw = layouts.plant(tmp_path / 'raw', files)
+        built = layouts.build('expw/agra', raw, tmp_path / 'out', margin=0.0)
+        assert built.labels() == LABELS
+        assert {split: len(rows) for split, rows in built.records.items()} == {
+            'train': 20,
+            'validation': 8,
+        }
+        row = built.all[f'{PICTURES[0]}#0']
+        assert layouts.pixels(row).shape == (8, 22, 3)
+        assert row['confidence'] == -1
+
+    @pytest.mark.parametrize(
+        ('text', 'message'),
+        [
+            ('a.jpg 0 4 6 26 14 3', '7 columns, expected 17'),
+            ('a.jpg 0 6 4 14 26 22.9 0', 'expected 17 columns'),
+            (f'a.jpg 0 4 6 26 14 7 {MARKS}', r'label 7 is out of range'),
+        ],
+    )
+    def test_bad_lines(self, text, message):
+        with pytest.raises(InputError, match=f'val line 3: .*{message}'):
+            expw.read_agra_line(text, 'val line 3')
+
+    def test_line(self):
+        line = expw.read_agra_line(f'a.jpg 1 4 6 26 14 3 {MARKS}', '')
+        assert line[:5] == ('a.jpg', 1, (4.0, 6.0, 26.0, 14.0), -1.0, 3)
+        assert line.points == tuple(map(float, MARKS.split()))

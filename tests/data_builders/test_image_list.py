@@ -7,8 +7,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from data_builders import common, preparing
+from data_builders.image_list import found, lists
 from data_builders.image_list import image_list_dataset_builder as image_list
-from data_builders.image_list import lists
 from dmsrl_jax.data import corpora
 from dmsrl_jax.errors import InputError
 
@@ -286,8 +286,8 @@ class TestMistakes:
 def test_real_list():
     drops = common.Drops()
     path = lists.find_list(REAL, '')
-    entries = image_list.keep_known(image_list.merge(lists.read(path, DEFAULTS), drops), drops)
-    items = image_list.locate(entries, image_list.image_folders(REAL, path, ''), path, drops)
+    entries = found.keep_known(found.merge(lists.read(path, DEFAULTS), drops), drops)
+    items = found.locate(entries, found.image_folders(REAL, path, ''), path, drops)
     assert len(items) == 2115
     assert {reason: drop['count'] for reason, drop in drops.as_dict().items()} == {
         'label contempt': 9,

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from data_builders import preparing
+from data_builders import preparing, staging
 from dmsrl_jax.data import corpora
 from dmsrl_jax.errors import InputError
 
@@ -134,7 +134,7 @@ class TestMistakes:
         """A real failed write inside the record writer, by a limit on the size of files."""
         code = f"""
 import resource
-from data_builders import preparing
+from data_builders import preparing, staging
 from dmsrl_jax.errors import InputError
 resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
 options = preparing.typed_options({NAME!r}, {{'train': '30', 'test': '2'}})
@@ -162,7 +162,7 @@ class TestKilled:
     def test_leaves_nothing_that_looks_complete(self, tmp_path):
         code = f"""
 import os
-from data_builders import preparing
+from data_builders import preparing, staging
 
 class Bar(preparing.Progress):
     def update(self):
@@ -184,7 +184,7 @@ preparing.prepare({NAME!r}, options, data_dir={str(tmp_path)!r}, progress=Bar)
 
     def test_two_at_a_time(self, tmp_path):
         with (
-            preparing._staging(tmp_path, 'synthetic_faces_studio'),
+            staging.folder(tmp_path, 'synthetic_faces_studio'),
             pytest.raises(InputError, match='another process is preparing'),
         ):
             prepare(tmp_path)

@@ -8,6 +8,7 @@ from PIL import Image
 
 from dmsrl_jax.data import corpora
 from dmsrl_jax.errors import InputError, python_command
+from dmsrl_jax.expressions import EXPRESSIONS
 from experiments import prepare
 
 REPO = pathlib.Path(__file__).parents[2]
@@ -67,7 +68,7 @@ class TestCommand:
             assert f'\n  {option}=' in out
 
     def test_summary_of_drops(self):
-        classes = dict.fromkeys(prepare.EXPRESSIONS, 2)
+        classes = dict.fromkeys(EXPRESSIONS, 2)
         report = {
             'splits': {'validation': {'images': 14, 'classes': classes}},
             'drops': {

@@ -1,0 +1,44 @@
+"""Files of numbers beside images: a box, five landmarks."""
+
+from data_builders import trees
+from data_builders.faces import Box
+from dmsrl_jax.errors import InputError
+
+_POINTS = 10
+
+
+def read_box(tree: trees.Tree, path: str) -> Box:
+    """Reads left, top, right, bottom.
+
+    Raises:
+        InputError: not four numbers.
+    """
+    try:
+        left, top, right, bottom = map(float, tree.read(path).split())
+    except ValueError as error:
+        raise InputError(f'{path}: expected four numbers x0 y0 x1 y1 ({error})') from error
+    return left, top, right, bottom
+
+
+def read_points(tree: trees.Tree, path: str) -> tuple[float, ...]:
+    """Reads five landmarks.
+
+    Args:
+        tree: the user's files.
+        path: the file; empty for none.
+
+    Returns:
+        x and y of each, ten numbers; empty where there is no file.
+
+    Raises:
+        InputError: not ten numbers.
+    """
+    if not path:
+        return ()
+    try:
+        points = tuple(map(float, tree.read(path).split()))
+    except ValueError as error:
+        raise InputError(f'{path}: not numbers ({error})') from error
+    if len(points) != _POINTS:
+        raise InputError(f'{path}: {len(points)} numbers, expected 5 x 2')
+    return points

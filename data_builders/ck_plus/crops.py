@@ -1,0 +1,84 @@
+"""Crops of CK+ that circulate in folders by class: CK+48, and those of the AGRA benchmark."""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from data_builders import corpus, counts, trees
+from dmsrl_jax import expressions
+from dmsrl_jax.expressions import EXPRESSIONS
+
+UNITS = 100  # action units by their number
+_WORDS = 'anger|contempt|disgust|fear|happy|sadness|surprise'
+_AGRA = 'Surprised|Fear|Disgust|Happy|Sad|Anger|Neutral'
+_NAME = re.compile(r'(?P<subject>S\d{3})_(?P<number>\d{3})_\d{8}\.\w+', re.IGNORECASE)
+_SPLITS = {'train': 'train', 'val': 'validation'}
+# surprise, fear, disgust, happiness, sadness, anger, neutral
+_CK48 = (249, 75, 177, 207, 84, 135, 0)
+
+
+class Form(NamedTuple):
+    """A form of the crops: what it is, its files with the group `word`, its numbers."""
+
+    text: str
+    files: str
+    counts: tuple[counts.Count, ...]
+
+
+FORMS = {
+    'ck48': Form(
+        'CK+48: crops of 48x48 of the last 3 frames in folders by class: 927 images',
+        rf'(?P<part>)(?P<word>{_WORDS})/(?P<name>S\d{{3}}_\d{{3}}_\d{{8}}\.png)',
+        (
+            counts.Count('all images', 927, True),
+            counts.Count('images of contempt', 54, True),
+            *counts.per_class('all', _CK48, certain=True),
+        ),
+    ),
+    'agra': Form(
+        'the crops of the AGRA benchmark in folders by part and class',
+        rf'CK\+_(?P<part>Train|Val)_crop/(?P<word>{_AGRA})/(?P<name>[^/]+\.(?:png|jpe?g|bmp|tiff?))',
+        (counts.Count('validation images', 129, False),),
+    ),
+}
+
+
+def no_units() -> np.ndarray:
+    """The action units, int32 [100], of an image that is not coded: -1 for each."""
+    return np.full(UNITS, -1, np.int32)
+
+
+def items(builder: corpus.Builder, tree: trees.Tree) -> Iterator[corpus.Item]:
+    """The crops of the builder's protocol, in the order of their names.
+
+    Args:
+        builder: told the crops that are left out, and how many are of contempt.
+        tree: the user's files.
+
+    Yields:
+        The images, named like the frames that they were cut from where the files say that.
+
+    Raises:
+        InputError: there are none.
+    """
+    for found in builder.need(tree, FORMS[builder.protocol].files).values():
+        part, word, name = (found.groups[key] for key in ('part', 'word', 'name'))
+        label = expressions.parse(word)
+        if label is None:
+            builder.drops.add(f'label {word.lower()}', found.path)
+            builder.found[f'images of {word.lower()}'] += 1
+            continue
+        frame = _NAME.fullmatch(name)
+        subject = frame['subject'].upper() if frame else ''
+        sequence = f'{subject}/{frame["number"]}' if frame else ''
+        folder = f'{part.capitalize()}/{EXPRESSIONS[label]}' if part else sequence
+        yield corpus.Item(
+            f'{folder}/{name}',
+            label,
+            found.path,
+            split=_SPLITS.get(part.lower(), ''),
+            subject=subject,
+            extra={'sequence': sequence, 'action_units': no_units()},
+        )

@@ -1,0 +1,67 @@
+"""CK+ in folders by class: CK+48, and the crops of the AGRA benchmark."""
+
+import pytest
+
+from dmsrl_jax.errors import InputError
+
+WORDS = {'anger': 5, 'disgust': 2, 'fear': 1, 'happy': 3, 'sadness': 4, 'surprise': 0}
+AGRA = {'Surprised': 0, 'Fear': 1, 'Disgust': 2, 'Happy': 3, 'Sad': 4, 'Anger': 5, 'Neutral': 6}
+
+
+@pytest.fixture(scope='module')
+def ck48(layouts, tmp_path_factory):
+    root = tmp_path_factory.mktemp('ck48')
+    names = [
+        f'CK+48/{word}/S{10 + i % 4:03d}_00{i}_000000{frame}.png'
+        for i, word in enumerate([*WORDS, 'contempt'])
+        for frame in (17, 18, 19)
+    ]
+    layouts.plant(root / 'raw', dict.fromkeys(names) | {'CK+48/anger/Thumbs.db': 'x'})
+    return layouts.build('ck_plus/ck48', root / 'raw', root / 'out')
+
+
+class TestCk48:
+    def test_labels_and_names_of_the_frames(self, ck48):
+        assert ck48.labels() == {
+            f'S{10 + i % 4:03d}/00{i}/S{10 + i % 4:03d}_00{i}_000000{frame}.png': label
+            for i, label in enumerate(WORDS.values())
+            for frame in (17, 18, 19)
+        }
+        assert ck48.drops() == {'label contempt': 3}
+
+    def test_no_person_is_in_both_parts(self, ck48):
+        people = [{row['subject'] for row in part.values()} for part in ck48.records.values()]
+        assert set.union(*people) == {'S010', 'S011', 'S012', 'S013'}
+        assert not set.intersection(*people)
+
+    def test_counts_and_features(self, ck48):
+        counts = ck48.counts()
+        assert counts['all images'] == (18, 927, True)
+        assert counts['images of contempt'] == (3, 54, True)
+        assert counts['all happiness'] == (3, 207, True)
+        row = ck48.all['S010/000/S010_000_00000017.png']
+        assert row['sequence'] == 'S010/000'
+        assert (row['action_units'] == -1).all()
+
+
+def test_agra(layouts, tmp_path):
+    top = 'CK+_Emotion/{0}/CK+_{0}_crop/{1}'
+    names = [top.format(part, word) for part in ('Train', 'Val') for word in AGRA]
+    files = {f'{name}/S010_004_0000001{i % 10}.png': None for i, name in enumerate(names)}
+    files['CK+_Emotion/Val/CK+_Val_crop/Sad/another.png'] = None
+    files['CK+_Emotion/Val/CK+_Val_crop/landmark_5/Sad/another.txt'] = '1 2'
+    raw = layouts.plant(tmp_path / 'raw', files)
+    built = layouts.build('ck_plus/agra', raw, tmp_path / 'out')
+    assert list(built.records) == ['train', 'validation']
+    assert sorted(built.labels('train').values()) == list(range(7))
+    assert built.labels('validation')['Val/sadness/another.png'] == 4
+    assert built.all['Val/sadness/another.png']['subject'] == ''
+    assert built.all['Train/surprise/S010_004_00000010.png']['subject'] == 'S010'
+    assert built.counts()['validation images'] == (8, 129, False)
+
+
+def test_one_form_is_not_the_other(layouts, tmp_path):
+    raw = layouts.plant(tmp_path / 'raw', {'CK+48/anger/S010_004_00000017.png': None})
+    for protocol, message in (('peak1', '<subject>/<number>'), ('agra', r'CK\+_<part>_crop/')):
+        with pytest.raises(InputError, match=f'found no file like {message}'):
+            layouts.build(f'ck_plus/{protocol}', raw, tmp_path / 'out')
