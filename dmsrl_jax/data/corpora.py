@@ -148,15 +148,15 @@ class Corpus:
         A label is 0..6, or `expressions.NO_LABEL` in a corpus without labels. The corpus's own
         values, such as `valence` or `votes`, are numbers, texts or arrays.
         """
-        index = int(index)
-        if not -self._length <= index < self._length:
-            raise IndexError(f'{self!r} has {self._length} images, asked for number {index}')
-        source = self._open()
-        try:
-            record = source[index % self._length]
-        except Exception as error:  # a cut or overwritten file: the record reader's own kinds
-            raise _damaged(self.folder, error) from error
+        record = self._read(self._open(), index)
         return {key: value if key == 'image' else _plain(value) for key, value in record.items()}
+
+    def encoded(self, index: int) -> bytes:
+        """The image file of one record alone: a third of the time that the whole record takes."""
+        from tensorflow_datasets.proto import tf_example_pb2
+
+        example = tf_example_pb2.Example.FromString(self._read(self._open().data_source, index))
+        return example.features.feature['image'].bytes_list.value[0]
 
     def __repr__(self) -> str:
         return f'Corpus({self.name!r}, {self.split!r})'
@@ -173,6 +173,15 @@ class Corpus:
                 stored = np.asarray([self[i]['label'] for i in range(len(self))], np.int32)
             self._labels = stored
         return self._labels
+
+    def _read(self, source: Any, index: int) -> Any:
+        index = int(index)
+        if not -self._length <= index < self._length:
+            raise IndexError(f'{self!r} has {self._length} images, asked for number {index}')
+        try:
+            return source[index % self._length]
+        except Exception as error:  # a cut or overwritten file: the record reader's own kinds
+            raise _damaged(self.folder, error) from error
 
     def _open(self) -> Any:
         if self._source is None:

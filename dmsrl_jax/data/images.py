@@ -38,7 +38,7 @@ def decode(data: bytes, size: int, *, name: str = '') -> np.ndarray:
     if size < 1:
         raise InputError(f'the image size must be at least 1 pixel, got {size}')
     image = upright(data, name=name).resize((size, size), Image.Resampling.BILINEAR)
-    return np.array(image.convert('RGB'))
+    return np.array(image if image.mode == 'RGB' else image.convert('RGB'))
 
 
 def upright(data: bytes, *, name: str = '') -> Image.Image:
@@ -60,7 +60,8 @@ def upright(data: bytes, *, name: str = '') -> Image.Image:
             if file.width * file.height > MAX_PIXELS:
                 raise Image.DecompressionBombError(f'{file.width} x {file.height} pixels')
             file.load()
-            return _eight_bits(ImageOps.exif_transpose(file))
+            ImageOps.exif_transpose(file, in_place=True)  # else it copies upright ones, too
+            return _eight_bits(file)
     # Pillow's plugins raise many kinds of errors on broken bytes; all mean that the file is bad.
     except Exception as error:
         where = f'image {name!r}' if name else f'image of {len(data)} bytes'

@@ -1,5 +1,6 @@
 """Decoded images of a corpus: on demand, or once and for all in memory (no jax here)."""
 
+import contextlib
 import itertools
 import os
 import pathlib
@@ -54,15 +55,25 @@ class OnDemand:
 
     def __init__(self, corpus: Corpus, size: int, *, labels: bool = True):
         self.corpus, self.size, self.with_labels = corpus, size, labels
+        # Prepared corpora have both without the rest of the record, which takes longer to parse.
+        self._quick = hasattr(corpus, 'encoded') and hasattr(corpus, 'labels')
 
     def __len__(self) -> int:
         return len(self.corpus)
 
     def record(self, index: int) -> tuple[np.ndarray, int]:
         """Decodes one image; the label is -1, and is never looked at, if not asked for."""
+        if self._quick:
+            with contextlib.suppress(InputError):  # then once more: the message names the file
+                return self._without_the_rest(int(index))
         record = self.corpus[int(index)]
         image = images.decode(record['image'], self.size, name=record.get('file', f'#{index}'))
         return image, int(record['label']) if self.with_labels else -1
+
+    def _without_the_rest(self, index: int) -> tuple[np.ndarray, int]:
+        corpus: Any = self.corpus
+        image = images.decode(corpus.encoded(index), self.size)
+        return image, int(corpus.labels()[index]) if self.with_labels else -1
 
     def read(self, indices: Iterable[int]) -> dict[str, np.ndarray]:
         """Decodes some images.

@@ -9,9 +9,11 @@ from jax import lax
 _NUMBERS = ('NHWC', 'HWIO', 'NHWC')
 _PADDING = ((1, 1), (1, 1))
 # Maps that are left to XLA on a CPU, too: those between, and the three channels of an image.
-_SMALL_PIXELS, _LARGE_PIXELS, _LEAST_CHANNELS = 4 * 4, 32 * 32, 16
+_SMALL_PIXELS, _LARGE_PIXELS, _LEAST_CHANNELS = 4 * 4, 32 * 32, 12
+# With few channels a map is large from here on: the first layers of the tiny network.
+_FEW_CHANNELS, _LARGE_WITH_FEW = 32, 12 * 12
 # Of a block in the weight gradient: its patches then stay in a core's cache.
-_BLOCK_PIXELS = 512
+_BLOCK_PIXELS = 24 * 24
 
 
 def convolve3x3(
@@ -20,7 +22,7 @@ def convolve3x3(
     """3x3 convolution of stride 1, padded by 1, in the place of `lax.conv_general_dilated`.
 
     On a CPU, XLA takes the weight gradient for a convolution whose kernel has the size of the map:
-    on large maps, that is about five times slower than the matrix products of `_by_blocks`. On
+    on large maps, that is up to five times slower than the matrix products of `_by_blocks`. On
     maps smaller than the kernel it has no quick program at all; there, one matrix product of
     patches stands for the convolution. Everything else, and all on other platforms, is
     `lax.conv_general_dilated`.
@@ -36,7 +38,8 @@ def convolve3x3(
         [B, H, W, features].
     """
     pixels, channels = x.shape[1] * x.shape[2], x.shape[3]
-    if channels < _LEAST_CHANNELS or _SMALL_PIXELS < pixels < _LARGE_PIXELS:
+    large = _LARGE_WITH_FEW if channels <= _FEW_CHANNELS else _LARGE_PIXELS
+    if channels < _LEAST_CHANNELS or _SMALL_PIXELS < pixels < large:
         return lax.conv_general_dilated(x, kernel, strides, padding, **options)
     return _convolve(x, kernel)
 

@@ -59,7 +59,7 @@ def grain_pipeline(problem: Problem, data: Data, *, in_memory: bool) -> Task:
         for _ in range(steps):
             next(batches)
 
-    return Task(run, 2 * problem.batch_size, close=batches.close)
+    return Task(run, 2 * problem.batch_size, reads_ahead=True, close=batches.close)
 
 
 def jax_end_to_end(problem: Problem, data: Data, mapping_name: str, *, in_memory: bool) -> Task:
@@ -78,6 +78,7 @@ def jax_end_to_end(problem: Problem, data: Data, mapping_name: str, *, in_memory
         2 * problem.batch_size,
         trainer.parameters,
         problem.dtype,
+        reads_ahead=True,
         close=batches.close,
     )
 
@@ -96,6 +97,7 @@ def _loaders(problem: Problem, data: Data) -> Generator[tuple[Any, Any, Any], No
             workers=max(data.workers // 2, 1),
             seed=problem.seed,
             pin=torch_sides.device().type == 'cuda',
+            start='forkserver',  # a fork would copy the locks of JAX's threads
         )
         return torch_data.endless(loader)
 
@@ -113,7 +115,7 @@ def loader_pipeline(problem: Problem, data: Data) -> Task:
         for _ in range(steps):
             next(batches)
 
-    return Task(run, 2 * problem.batch_size, close=batches.close)
+    return Task(run, 2 * problem.batch_size, reads_ahead=True, close=batches.close)
 
 
 def torch_end_to_end(problem: Problem, data: Data, *, compiled: bool) -> Task:
@@ -138,5 +140,6 @@ def torch_end_to_end(problem: Problem, data: Data, *, compiled: bool) -> Task:
         2 * problem.batch_size,
         trainer.parameters,
         problem.dtype,
+        reads_ahead=True,
         close=batches.close,
     )

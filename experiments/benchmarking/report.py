@@ -38,6 +38,21 @@ def machine(peak: float | None) -> dict[str, Any]:
     }
 
 
+def title(result: Mapping[str, Any]) -> str:
+    """Two lines: what was measured; where and when.
+
+    Args:
+        result: as `experiments/benchmark.py` writes it.
+    """
+    where, what = result['machine'], result['problem']
+    size, batch = what['image_size'], what['batch_size']
+    clock = ', processor time' if where['clock'] == 'cpu' else ''
+    return (
+        f'{what["model"]}, {size}x{size}, batch {batch} + {batch}, {what["dtype"]}{clock}\n'
+        f'{where["device"]} ({where["processor"]}, {where["cores"]} cores), {where["date"]}'
+    )
+
+
 def table(modes: Mapping[str, Sequence[Row]]) -> str:
     """Formats results as a Markdown table.
 
@@ -69,8 +84,20 @@ def _line(mode: str, row: Row) -> str:
     return f'| {" | ".join(cells)} |'
 
 
+def starts(found: Sequence[Mapping[str, Any]]) -> str:
+    """Formats cold starts, as `cold.start` measures them, as a Markdown table."""
+    lines = [
+        '| start | s to the first step | s in all | programs | compiled |',
+        '|---|---:|---:|---:|---:|',
+    ]
+    for name, one in zip(('first', 'second'), found, strict=True):
+        seconds = f'{one["first_step_seconds"]:.1f} | {one["seconds"]:.1f}'
+        lines.append(f'| {name} | {seconds} | {one["programs"]} | {one["compiled"]} |')
+    return '\n'.join(lines)
+
+
 def chart(path: pathlib.Path, title: str, modes: Mapping[str, Sequence[Row]]) -> None:
-    """Draws images per second, a panel per mode, quartiles as whiskers.
+    """Draws a panel per mode: images per second, of `latency` milliseconds; quartiles as whiskers.
 
     Args:
         path: PNG file to write.
@@ -91,22 +118,28 @@ def chart(path: pathlib.Path, title: str, modes: Mapping[str, Sequence[Row]]) ->
     panels = figure.subplots(len(modes), 1, height_ratios=[n + 1 for n in heights], squeeze=False)
     for axes, (mode, rows) in zip(panels[:, 0], modes.items(), strict=True):
         _panel(axes, mode, rows)
-    panels[-1, 0].set_xlabel('images per second (bar: median, whisker: quartiles)')
+    panels[-1, 0].set_xlabel('bar: median, whisker: quartiles')
     figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=120)
 
 
 def _panel(axes: Any, mode: str, rows: Sequence[Row]) -> None:
-    speeds = [row['images_per_second'] for row in rows]
-    limits = [[row['images'] / x for x in reversed(row['quartiles'])] for row in rows]
+    if mode == 'latency':
+        unit = 'milliseconds (less is better)'
+        lengths = [1e3 * row['step_seconds'] for row in rows]
+        limits = [[1e3 * x for x in row['quartiles']] for row in rows]
+    else:
+        unit = 'images per second'
+        lengths = [row['images_per_second'] for row in rows]
+        limits = [[row['images'] / x for x in reversed(row['quartiles'])] for row in rows]
     whiskers = [
-        [speed - low for speed, (low, _) in zip(speeds, limits, strict=True)],
-        [high - speed for speed, (_, high) in zip(speeds, limits, strict=True)],
+        [length - low for length, (low, _) in zip(lengths, limits, strict=True)],
+        [high - length for length, (_, high) in zip(lengths, limits, strict=True)],
     ]
     ours = [not row['side'].startswith('PyTorch') for row in rows]
     bars = axes.barh(
         [row['side'] for row in rows],
-        speeds,
+        lengths,
         xerr=whiskers,
         color=['0.55' if mine else 'white' for mine in ours],
         edgecolor='black',
@@ -115,10 +148,10 @@ def _panel(axes: Any, mode: str, rows: Sequence[Row]) -> None:
         capsize=3,
     )
     right = max(high for _, high in limits)
-    for bar, speed, (_, high) in zip(bars, speeds, limits, strict=True):
+    for bar, length, (_, high) in zip(bars, lengths, limits, strict=True):
         middle = bar.get_y() + bar.get_height() / 2
-        axes.text(high + 0.01 * right, middle, f'{speed:.4g}', va='center', fontsize=9)
+        axes.text(high + 0.01 * right, middle, f'{length:,.4g}', va='center', fontsize=9)
     axes.set_xlim(0, 1.15 * right)
     axes.invert_yaxis()
-    axes.set_title(mode.replace('_', ' '), loc='left', fontsize=10)
+    axes.set_title(f'{mode.replace("_", " ")}: {unit}', loc='left', fontsize=10)
     axes.spines[['top', 'right']].set_visible(False)

@@ -50,6 +50,7 @@ class Task:
         parameters: number of trained values; 0 where there is no network.
         dtype: of the computation; empty where there is none.
         memory: bytes that it takes at most, called after the runs; None where that is not known.
+        reads_ahead: whether it goes on working in the background between two runs.
         close: frees what it holds.
     """
 
@@ -58,6 +59,7 @@ class Task:
     parameters: int = 0
     dtype: str = ''
     memory: Callable[[], int | None] = lambda: None
+    reads_ahead: bool = False
     close: Callable[[], None] = lambda: None
 
 

@@ -82,9 +82,19 @@ def colour(images: torch.Tensor, recipe: Mapping[str, Any]) -> torch.Tensor:
 
 
 def training_loader(
-    faces: Faces, *, batch_size: int, shuffle: bool, workers: int, seed: int, pin: bool
+    faces: Faces,
+    *,
+    batch_size: int,
+    shuffle: bool,
+    workers: int,
+    seed: int,
+    pin: bool,
+    start: str | None = None,
 ) -> data.DataLoader:
-    """Full batches of one domain; raises InputError where there is none."""
+    """Full batches of one domain; raises InputError where there is none.
+
+    `start` says how worker processes start; None is the system's own way.
+    """
     if len(faces) < batch_size:
         raise InputError(f'{len(faces)} images are fewer than one batch of {batch_size}')
     return data.DataLoader(
@@ -97,6 +107,7 @@ def training_loader(
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
         generator=torch.Generator().manual_seed(seed),
+        multiprocessing_context=start if workers else None,
     )
 
 

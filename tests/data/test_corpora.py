@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data_builders import preparing
-from dmsrl_jax.data import corpora, images
+from dmsrl_jax.data import corpora, images, reading
 from dmsrl_jax.errors import InputError, python_command
 
 SIZES = {'train': 20, 'test': 9}
@@ -57,6 +57,33 @@ class TestCorpus:
             labels = corpus.labels()
             assert labels.dtype == np.int32
             assert labels.tolist() == [corpus[i]['label'] for i in range(len(corpus))]
+
+    def test_the_encoded_image_alone_is_that_of_the_record(self, data_dir):
+        for split in ('train', 'train[50%:]', 'test+train[:-3]'):
+            corpus = load(data_dir, split)
+            for index in (*range(len(corpus)), -1):
+                assert corpus.encoded(index) == corpus[index]['image']
+        with pytest.raises(IndexError, match='has 26 images, asked for number 26'):
+            corpus.encoded(26)
+
+    def test_decoding_reads_images_and_stored_labels_only(self, data_dir, monkeypatch):
+        corpus = load(data_dir, 'train')
+        records = [corpus[i] for i in (3, 1)]
+        monkeypatch.setattr(corpora.Corpus, '__getitem__', None)
+        found = reading.OnDemand(corpus, 24).read([3, 1])
+        assert found['label'].tolist() == [record['label'] for record in records]
+        for image, record in zip(found['image'], records, strict=True):
+            np.testing.assert_array_equal(image, images.decode(record['image'], 24))
+        monkeypatch.setattr(corpora.Corpus, 'labels', None)
+        assert set(reading.OnDemand(corpus, 24, labels=False).read([3])) == {'image'}
+
+    def test_an_image_that_cannot_be_decoded_is_named(self, data_dir, monkeypatch):
+        corpus = load(data_dir, 'train')
+        broken = {**corpus[2], 'image': b'broken'}
+        monkeypatch.setattr(corpora.Corpus, 'encoded', lambda self, index: b'broken')
+        monkeypatch.setattr(corpora.Corpus, '__getitem__', lambda self, index: broken)
+        with pytest.raises(InputError, match=f"cannot decode image '{broken['file']}'"):
+            reading.OnDemand(corpus, 24).read([2])
 
     def test_labels_without_the_stored_file(self, data_dir, monkeypatch):
         expected = load(data_dir, 'all').labels()

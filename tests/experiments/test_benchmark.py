@@ -97,7 +97,6 @@ def test_unequal_sides_are_refused_and_closed(call, monkeypatch):
     [
         (('--modes=step,speed',), '--modes has speed; there are: step, end_to_end'),
         (('--sides=tensorflow',), '--sides has tensorflow; there are: torch, torch_compile'),
-        (('--modes=pipeline', '--clock=cpu'), 'pass --clock=wall'),
         (('more',), 'unexpected arguments: more'),
         (('--modes=pipeline', '--sides=shard_map', '--source=nothing/here'), 'nothing'),
     ],

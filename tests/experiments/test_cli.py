@@ -1,4 +1,3 @@
-import os
 import pathlib
 import subprocess
 import sys
@@ -9,7 +8,6 @@ import pytest
 from experiments import cli
 
 ROOT = pathlib.Path(cli.__file__).parents[1]
-PAIR = 'experiments/configs/pair.py:synthetic_faces/studio,synthetic_faces/wild'
 
 
 def command(script, *arguments):
@@ -129,48 +127,3 @@ def test_a_cache_folder_that_cannot_be_written_is_a_warning(
     assert line.startswith('warning: compiled programs are not kept, ')
     assert str(tmp_path / 'file') in line
     assert line.endswith('JAX_COMPILATION_CACHE_DIR names another folder')
-
-
-COUNTED = """
-import collections, sys
-import jax
-from experiments import cli, train
-seen = collections.Counter()
-jax.monitoring.register_event_listener(lambda event, **_: seen.update([event]))
-def counted(argv):
-    train.main(argv)
-    prefix = '/jax/compilation_cache/'
-    print('compiled', seen[prefix + 'compile_requests_use_cache'], seen[prefix + 'cache_hits'])
-train.define_flags()
-cli.run(counted)
-"""
-
-
-def test_the_second_start_compiles_nothing(tiny_data, tmp_path):
-    changes = {'data_dir': tiny_data, 'steps': 2, 'image_size': 16, 'model.local': False}
-    environment = {
-        **os.environ,
-        'JAX_PLATFORMS': 'cpu',
-        'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
-        'JAX_COMPILATION_CACHE_DIR': str(tmp_path / 'compiled'),
-    }
-    found = []
-    for number in range(2):
-        done = subprocess.run(
-            [
-                *(sys.executable, '-c', COUNTED, '--workdir', str(tmp_path / f'run{number}')),
-                *('--config', PAIR, '--config.method=source_only', '--config.batch_size=8'),
-                *(f'--config.{name}={value}' for name, value in changes.items()),
-            ],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            env=environment,
-        )
-        assert done.returncode == 0, done.stderr
-        kept = sorted(path.name for path in (tmp_path / 'compiled').glob('*-cache'))
-        found.append((*map(int, done.stdout.split()[-2:]), kept))
-    (asked_first, hits_first, kept_first), (asked, hits, kept) = found
-    assert asked_first - hits_first == len(kept_first) > 5
-    assert asked == hits == asked_first
-    assert kept == kept_first

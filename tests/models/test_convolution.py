@@ -39,7 +39,10 @@ SHAPES = [
     (2, 4, 4, 16, 4),
     (3, 2, 2, 20, 5),
     (3, 1, 1, 16, 4),
-    (2, 31, 32, 16, 4),
+    (2, 31, 32, 33, 4),
+    (2, 11, 13, 32, 4),
+    (2, 12, 12, 12, 4),
+    (2, 24, 24, 12, 3),
     (2, 4, 5, 16, 4),
     (1, 40, 40, 3, 4),
 ]
@@ -72,16 +75,18 @@ def test_bfloat16_is_summed_in_float32():
     )
 
 
-def lowered(platform, side):
-    x, kernel, g = arrays(1, side, side, 16, 4)
+def lowered(platform, side, channels=16):
+    x, kernel, g = arrays(1, side, side, channels, 4)
     both = jax.jit(lambda x, kernel, g: (ours(x, kernel), jax.vjp(ours, x, kernel)[1](g)))
     return export.export(both, platforms=[platform])(x, kernel, g).mlir_module()
 
 
 def test_a_cpu_takes_blocks_for_large_maps_and_patches_for_small_ones():
-    assert 'stablehlo.while' in lowered('cpu', 32)
-    assert 'stablehlo.while' not in lowered('cpu', 16)
-    assert 'stablehlo.dot_general' not in lowered('cpu', 16)
+    assert 'stablehlo.while' in lowered('cpu', 32, 33)
+    assert 'stablehlo.while' not in lowered('cpu', 31, 33)
+    assert 'stablehlo.while' in lowered('cpu', 12, 32)
+    assert 'stablehlo.while' not in lowered('cpu', 11, 32)
+    assert 'stablehlo.dot_general' not in lowered('cpu', 11, 32)
     assert 'stablehlo.convolution' not in lowered('cpu', 4)
 
 

@@ -1,5 +1,9 @@
 """Turns, summaries and ratios with a clock that the tests move."""
 
+import os
+import sys
+import time
+
 import pytest
 
 from experiments.benchmarking import clock
@@ -74,6 +78,29 @@ def test_row():
         'parameters': 3,
         'dtype': 'float32',
     }
+
+
+def test_the_turn_of_a_task_that_reads_ahead_lasts_until_it_is_idle(monkeypatch):
+    machine = Machine()
+    monkeypatch.setattr(clock, '_idle_since', lambda read: read() + 5.0)
+    tasks = {name: machine.task(name, 1.0) for name in 'ab'}
+    tasks['b'].reads_ahead = True
+    found = measure(machine, tasks, steps=1, warmup=1)
+    assert (found['a'].median, found['b'].median) == (1.0, 6.0)
+
+
+def test_idle_since_the_last_poll_that_saw_work(monkeypatch):
+    used, now = iter([0.0, 1.0, 2.0]), iter(range(100))
+    monkeypatch.setattr(clock, 'processor_seconds', lambda: next(used, 2.0))
+    monkeypatch.setattr(clock, '_QUIET', 0.02)
+    assert clock._idle_since(lambda: next(now)) == 2  # 0 was at the start
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='only Linux tells of other processes')
+def test_processor_time_of_another_process():
+    before = time.process_time()
+    assert before <= clock._used(os.getpid()) <= time.process_time()
+    assert clock._used(2**22 + 1) == 0.0  # there is no such process
 
 
 @pytest.mark.parametrize('name', ['wall', 'cpu'])

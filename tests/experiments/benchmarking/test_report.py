@@ -57,7 +57,22 @@ def test_panel_draws_speed_and_quartiles():
         'ours shard_map',
         'PyTorch eager',
     ]
-    assert axes.get_title(loc='left') == 'end to end'
+    assert axes.get_title(loc='left') == 'end to end: images per second'
+
+
+def test_latency_is_drawn_in_milliseconds():
+    axes = pytest.importorskip('matplotlib.figure').Figure().subplots()
+    report._panel(axes, 'latency', [ROW])
+    assert [bar.get_width() for bar in axes.patches] == [250.0]
+    assert axes.get_title(loc='left') == 'latency: milliseconds (less is better)'
+
+
+def test_title():
+    machine = {**report.machine(1e9), 'clock': 'cpu', 'date': '2026-01-02'}
+    problem = {'model': 'vgg16', 'image_size': 64, 'batch_size': 8, 'dtype': 'float32'}
+    first, second = report.title({'machine': machine, 'problem': problem}).split('\n')
+    assert first == 'vgg16, 64x64, batch 8 + 8, float32, processor time'
+    assert second.endswith(' cores), 2026-01-02')
 
 
 def test_a_chart_without_matplotlib_says_what_to_do(tmp_path, monkeypatch):
