@@ -71,7 +71,7 @@ class Options:
 
     use_margin: bool = True
     mutual_information: str = 'mine'
-    alpha: float = 6.0
+    alpha: float = 2.0
     beta: float = 0.1
     margin: float = 1.0
     cross_weight: float = 0.01
