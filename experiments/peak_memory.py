@@ -69,8 +69,8 @@ def _family(root: int) -> list[int]:
             continue
         children.setdefault(parent, []).append(int(number))
     family = [root]
-    for number in family:  # grows while it is walked
-        family += children.get(number, [])
+    for member in family:  # grows while it is walked
+        family += children.get(member, [])
     return family
 
 

@@ -140,7 +140,7 @@ def test_the_ablation_has_each_module_alone_and_all_together():
     rows = ablation.rows()
     constants = rows.pop('release-constants')
     assert (constants['dmsrl.alpha'], constants['dmsrl.margin']) == (0.01, 100.0)
-    assert len(rows) == 8
+    assert len(rows) == 10
     seen = set()
     for changes in rows.values():
         config = ablation.get_config()
@@ -149,11 +149,12 @@ def test_the_ablation_has_each_module_alone_and_all_together():
         seen.add(
             (
                 config.model.local,
+                on,
                 on and config.dmsrl.use_margin,
                 on and config.dmsrl.mutual_information != 'none',
             )
         )
-    assert len(seen) == 8
+    assert len(seen) == 10
 
 
 def test_the_release_has_the_papers_numbers():
