@@ -13,12 +13,12 @@ from dmsrl_jax.data import augment
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.training import optimizers, run
 from experiments import configs
-from experiments.configs import ablation, common, demo, pair, release
+from experiments.configs import ablation, adapt, common, demo, development, pair, release
 
 FOLDER = pathlib.Path(configs.__file__).parent
 ROOT = FOLDER.parents[1]
 FILES = sorted(path.stem for path in FOLDER.glob('[!_]*.py'))
-NEEDS_PAIR = ('ablation', 'adapt', 'pair', 'release')
+NEEDS_PAIR = ('ablation', 'adapt', 'development', 'pair', 'release')
 
 
 def load(name):
@@ -124,12 +124,12 @@ def test_pair_and_demo_name_their_corpora():
     assert (config.source, config.target) == ('synthetic_faces/studio', 'synthetic_faces/wild')
 
 
-@pytest.mark.parametrize('module', [ablation, demo])
+@pytest.mark.parametrize('module', [ablation, adapt, demo, development])
 def test_every_row_is_a_valid_config(module):
     rows = module.rows()
     assert next(iter(rows)) == 'source_only'  # gains are over the first row
     for changes in rows.values():
-        config = module.get_config()
+        config = load(module.__name__.rpartition('.')[2])
         with config.unlocked():
             config.update_from_flattened_dict(changes)  # KeyError for a field that is not there
         methods.create(config.method, **config[config.method])
