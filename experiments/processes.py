@@ -1,5 +1,6 @@
 """Flags with which several processes, on one machine or many, train together."""
 
+import sys
 from typing import Any
 
 from absl import flags
@@ -40,6 +41,9 @@ def join(values: flags.FlagValues = flags.FLAGS) -> None:
         arguments = {
             'coordinator_address': coordinator, 'num_processes': count, 'process_id': number,
         }  # fmt: skip
+        # Where the others do not come, JAX ends the process and says little.
+        told = f'process {number} of {count}: waits up to five minutes for all at {coordinator}'
+        print(told, file=sys.stderr, flush=True)
     import jax
 
     try:
@@ -47,5 +51,5 @@ def join(values: flags.FlagValues = flags.FLAGS) -> None:
     except (RuntimeError, ValueError) as error:
         raise InputError(
             f'the processes did not find each other through --coordinator {coordinator}: {error}. '
-            'Start all of them within five minutes, with an address of process 0 that all reach'
+            'Give the address of process 0 as HOST:PORT, and --processes and --process'
         ) from error

@@ -148,6 +148,17 @@ def test_flags_that_do_not_fit(arguments, message):
         processes.join(values)
 
 
+def test_it_says_for_what_it_waits(monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr(jax.distributed, 'initialize', lambda **given: seen.append(given))
+    values = flags.FlagValues()
+    processes.define_flags(values)
+    values(['train.py', '--coordinator=h:1', '--processes=2', '--process=1'])
+    processes.join(values)
+    assert seen == [{'coordinator_address': 'h:1', 'num_processes': 2, 'process_id': 1}]
+    assert capsys.readouterr().err == 'process 1 of 2: waits up to five minutes for all at h:1\n'
+
+
 def test_without_flags_nothing_is_joined(monkeypatch):
     monkeypatch.setattr(jax.distributed, 'initialize', None)
     values = flags.FlagValues()
