@@ -132,7 +132,8 @@ def measure(flag: Mapping[str, Any]) -> dict[str, Any]:
         turn = (5 if mode in READING else 1) if on_cpu else 10
         modes[mode] = _measure_mode(makers, flag, turn=flag['turn'] or turn)
         for row in modes[mode]:
-            row['share_of_peak'] = _share(mode, problem, row, peak)
+            row['model_flops'] = needed = _operations(mode, problem, row['images'])
+            row['share_of_peak'] = needed and needed / row['step_seconds'] / peak
     where = {**report.machine(peak), 'clock': flag['clock']}
     return {'problem': vars(problem), 'machine': where, 'modes': modes}
 
@@ -228,18 +229,15 @@ def _measure_mode(
     return rows
 
 
-def _share(mode: str, problem: Any, row: Mapping[str, Any], peak: float) -> float | None:
+def _operations(mode: str, problem: Any, images: int) -> int | None:
+    """Floating-point operations that the network needs for one step of a mode."""
     from experiments.benchmarking import flops
 
-    images = row['images']
     if mode in ('step', 'end_to_end'):
-        return (
-            flops.training(problem.model, problem.image_size, images) / row['step_seconds'] / peak
-        )
-    if mode == 'evaluation':
-        operations = 2 * images * flops.forward(problem.model, problem.image_size)
-        return operations / row['step_seconds'] / peak
-    return None
+        return flops.training(problem.model, problem.image_size, images)
+    if mode == 'pipeline':
+        return None
+    return 2 * images * flops.forward(problem.model, problem.image_size)
 
 
 def _tell(result: dict[str, Any], flag: Mapping[str, Any]) -> None:
@@ -248,9 +246,8 @@ def _tell(result: dict[str, Any], flag: Mapping[str, Any]) -> None:
     from experiments.benchmarking import report
 
     where, title = result['machine'], report.title(result)
-    print(
-        f'{title}\nmatrix peak {where["matrix_peak_flops"] / 1e9:.4g} GFLOP/s, load {where["load"]}'
-    )
+    peak = where['matrix_peak_flops'] / 1e9
+    print(f'{title}\nmatrix peak {peak:.4g} GFLOP/s, load {where["load"]}')
     if where['clock'] == 'cpu':
         print("per second of processor time, all cores' together, not of the wall clock")
     print(f'\n{report.table(result["modes"])}')

@@ -142,7 +142,7 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     """Reads the files, prints the goals, rewrites the page."""
     if len(argv) < 2:
         raise InputError('name the files that benchmark.py wrote, for instance benchmarks/*.json')
-    path = pathlib.Path(values['docs'].value)
+    path = pathlib.Path(str(values['docs'].value))
     try:
         results = [json.loads(pathlib.Path(name).read_text()) for name in argv[1:]]
         path.write_text(page(path.read_text(), results))

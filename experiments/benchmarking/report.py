@@ -14,7 +14,8 @@ from experiments import cli
 
 Row = Mapping[str, Any]
 HEADER = (
-    '| mode | side | images/s | step ms (quartiles) | x eager | memory MiB | start s | % of peak |'
+    '| mode | side | images/s | step ms (quartiles) | x eager | memory MiB | start s | '
+    'GFLOP | % of peak |'
 )
 
 
@@ -57,20 +58,21 @@ def table(modes: Mapping[str, Sequence[Row]]) -> str:
     """Formats results as a Markdown table.
 
     Args:
-        modes: `{mode: rows}`; rows as `clock.row` makes them, with `against_eager` and
-            `share_of_peak` (None where unknown).
+        modes: `{mode: rows}`; rows as `clock.row` makes them, with `against_eager`,
+            `model_flops` and `share_of_peak` (None where unknown).
 
     Returns:
         The table.
     """
-    lines = [HEADER, '|---|---' + '|---:' * 6 + '|']
+    lines = [HEADER, '|---|---' + '|---:' * 7 + '|']
     lines += [_line(mode, row) for mode, rows in modes.items() for row in rows]
     return '\n'.join(lines)
 
 
 def _line(mode: str, row: Row) -> str:
     low, high = (1e3 * x for x in row['quartiles'])
-    memory, against, share = (row[k] for k in ('memory_bytes', 'against_eager', 'share_of_peak'))
+    memory, against = row['memory_bytes'], row['against_eager']
+    needed, share = row['model_flops'], row['share_of_peak']
     cells = (
         mode,
         row['side'],
@@ -79,6 +81,7 @@ def _line(mode: str, row: Row) -> str:
         '-' if against is None else f'{against:.2f}',
         '-' if memory is None else f'{memory / 2**20:.0f}',
         f'{row["start_seconds"]:.1f}',
+        '-' if needed is None else f'{needed / 1e9:.3g}',
         '-' if share is None else f'{100 * share:.0f}',
     )
     return f'| {" | ".join(cells)} |'

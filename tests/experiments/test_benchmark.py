@@ -11,7 +11,7 @@ from absl import flags
 
 from dmsrl_jax.errors import InputError
 from experiments import benchmark
-from experiments.benchmarking import inputs, jax_sides
+from experiments.benchmarking import flops, inputs, jax_sides
 from experiments.benchmarking.sides import Problem, Task
 
 TINY = ('--model=tiny_multilevel', '--image_size=16', '--batch_size=4', '--steps=2', '--warmup=1')
@@ -55,6 +55,9 @@ def test_alone_where_torch_is_missing(call, without_torch, tmp_path, capsys):
     assert (row['side'], row['images'], row['steps']) == ('ours shard_map', 8, 2)
     assert row['images_per_second'] == pytest.approx(8 / row['step_seconds'])
     assert row['share_of_peak'] > 0
+    assert row['model_flops'] == flops.training('tiny_multilevel', 16, 8)
+    (one,) = result['modes']['latency']
+    assert one['model_flops'] == 2 * flops.forward('tiny_multilevel', 16)
     assert row['against_eager'] is None
     assert result['modes']['latency'][0]['images'] == 1
     assert not (tmp_path / 'o.png').exists()

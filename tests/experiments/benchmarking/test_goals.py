@@ -45,6 +45,7 @@ def row(side, speed, against=None, share=None):
         'memory_bytes': None,
         'images': 1,
         'against_eager': against,
+        'model_flops': None,
         'share_of_peak': share,
     }
 

@@ -16,9 +16,10 @@ ROW = {
     'memory_bytes': 3 * 2**20,
     'images': 16,
     'against_eager': 1.234,
+    'model_flops': 2_345_000_000,
     'share_of_peak': 0.456,
 }
-UNKNOWN = {'memory_bytes': None, 'against_eager': None, 'share_of_peak': None}
+UNKNOWN = dict.fromkeys(('memory_bytes', 'against_eager', 'model_flops', 'share_of_peak'))
 
 
 def test_table():
@@ -26,8 +27,8 @@ def test_table():
     assert lines[0] == report.HEADER
     assert len({line.count('|') for line in lines}) == 1
     assert lines[2:] == [
-        '| step | ours shard_map | 64 | 250 (200 to 300) | 1.23 | 3 | 12.3 | 46 |',
-        '| step | ours pmap | 64 | 250 (200 to 300) | - | - | 12.3 | - |',
+        '| step | ours shard_map | 64 | 250 (200 to 300) | 1.23 | 3 | 12.3 | 2.35 | 46 |',
+        '| step | ours pmap | 64 | 250 (200 to 300) | - | - | 12.3 | - | - |',
     ]
 
 
