@@ -16,10 +16,12 @@ _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #1e1e1e; margin: 2rem auto; max-width: 72rem;
   padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-table { border-collapse: collapse; margin: .6rem 0; }
-th, td { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid #ddd; }
-th:first-child, td:first-child { text-align: left; }
-img { max-width: 100%; border: 1px solid #ddd; }
+table { border-collapse: collapse; }
+.wide { overflow-x: auto; margin: .6rem 0; }
+th, td { padding: .2rem .7rem; text-align: left; border-bottom: 1px solid #ddd;
+  vertical-align: top; }
+.number { text-align: right; font-variant-numeric: tabular-nums; }
+img { max-width: 100%; border: 1px solid #ddd; } svg { max-width: 100%; height: auto; }
 .warn { background: #fff3d6; padding: .5rem .8rem; border-left: 4px solid #d99000; }
 .bar { fill: #4c78a8; } .note { color: #666; } code { overflow-wrap: anywhere; }
 """
@@ -75,10 +77,15 @@ def page(
 
 
 def table(head: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
-    """An HTML table."""
-    lines = ['<tr>' + ''.join(f'<th>{_text(cell)}</th>' for cell in head) + '</tr>']
-    lines += ['<tr>' + ''.join(f'<td>{_text(c)}</td>' for c in row) + '</tr>' for row in rows]
-    return '<table>' + '\n'.join(lines) + '</table>'
+    """An HTML table; a column whose first cell is a number stands to the right."""
+    first = rows[0] if rows else head
+    kinds = [' class="number"' if isinstance(cell, int | float) else '' for cell in first]
+    lines = []
+    for tag, row in [('th', head), *(('td', row) for row in rows)]:
+        cells = zip(kinds, row, strict=True)
+        lines.append(''.join(f'<{tag}{kind}>{_text(cell)}</{tag}>' for kind, cell in cells))
+    lines = [f'<tr>{line}</tr>' for line in lines]
+    return '<div class="wide"><table>' + '\n'.join(lines) + '</table></div>'
 
 
 def bars(values: Mapping[str, int], *, width: int = 640, row: int = 22) -> str:
@@ -194,6 +201,6 @@ def _copies(copies: Copies, picture: bytes | None) -> list[str]:
 
 
 def _options(report: Mapping[str, Any]) -> str:
-    rows = [[key, value] for key, value in report.get('options', {}).items()]
-    rows += [['seconds', report['seconds']]] if 'seconds' in report else []
+    rows = [[key, str(value) or '-'] for key, value in report.get('options', {}).items()]
+    rows += [['seconds', str(report['seconds'])]] if 'seconds' in report else []
     return table(['option', 'value'], rows) if rows else '<p>With default options.</p>'

@@ -112,7 +112,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         '1.1.0': 'Weakest expressions at half strength, `wild` a little calmer.',
         '1.0.0': 'First release.',
     }
-    workers, beam = 0, False
+    workers, beam, total = 0, False, 0
     BUILDER_CONFIGS: ClassVar = [
         FacesConfig(name=name, description=f'{name} images') for name in DOMAINS
     ]
@@ -144,6 +144,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         del dl_manager  # nothing to download
+        self.total = sum(getattr(self.builder_config, split) for split in SPLITS)
         return {split: self._generate_examples(split) for split in SPLITS}
 
     def _generate_examples(self, split: str) -> Any:

@@ -169,8 +169,9 @@ class TestCommand:
 
 class TestParts:
     def test_text_is_escaped(self):
-        assert corpus_page.table(['<a>'], [['b & c']]) == (
-            '<table><tr><th>&lt;a&gt;</th></tr>\n<tr><td>b &amp; c</td></tr></table>'
+        assert corpus_page.table(['<a>', 'n'], [['b & c', 3]]) == (
+            '<div class="wide"><table><tr><th>&lt;a&gt;</th><th class="number">n</th></tr>\n'
+            '<tr><td>b &amp; c</td><td class="number">3</td></tr></table></div>'
         )
 
     def test_bars_are_in_proportion(self):
