@@ -61,13 +61,13 @@ def watch(command: Sequence[str], *, every: float = _EVERY) -> Peak:
 def _family(root: int) -> list[int]:
     """A process and all below it."""
     children: dict[int, list[int]] = {}
-    for number in filter(str.isdigit, os.listdir('/proc')):
+    for entry in filter(str.isdigit, os.listdir('/proc')):
         try:
-            with open(f'/proc/{number}/stat') as file:
+            with open(f'/proc/{entry}/stat') as file:
                 parent = int(file.read().rpartition(')')[2].split()[1])
         except OSError:  # it has just ended
             continue
-        children.setdefault(parent, []).append(int(number))
+        children.setdefault(parent, []).append(int(entry))
     family = [root]
     for member in family:  # grows while it is walked
         family += children.get(member, [])
