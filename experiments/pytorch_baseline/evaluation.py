@@ -44,3 +44,21 @@ def score(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
         'confusion': table.long().tolist(),
         'count': int(table.sum()),
     }
+
+
+def criteria(logits: torch.Tensor, *, largest: int = 5000) -> dict[str, float]:
+    """Entropy, information and soft neighbourhood density of predictions [N, C], in nats."""
+    shares = logits.double().softmax(dim=1)
+    entropy = _entropy(shares).mean()
+    part = shares[:: max(1, -(-len(shares) // largest))]
+    similar = torch.nn.functional.normalize(part) @ torch.nn.functional.normalize(part).T / 0.05
+    others = similar.fill_diagonal_(-torch.inf).softmax(dim=1)
+    return {
+        'entropy': entropy.item(),
+        'information': (_entropy(shares.mean(dim=0)) - entropy).item(),
+        'density': _entropy(others).mean().item(),
+    }
+
+
+def _entropy(shares: torch.Tensor) -> torch.Tensor:
+    return torch.special.entr(shares).sum(dim=-1)

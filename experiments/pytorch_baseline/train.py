@@ -235,6 +235,7 @@ def train(
         'source_test': scores['source'],
         'oracle': oracle,
         'pseudo_label': trainer.pseudo_labels(),
+        'criteria': evaluation.criteria(trainer.predictions('target')[0]),
         'images_per_second': round(images / busy, 1) if busy else None,
         'devices': 1,
         'platform': 'gpu' if device.type == 'cuda' else device.type,

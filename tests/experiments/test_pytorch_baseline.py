@@ -10,7 +10,7 @@ from absl import flags
 from PIL import Image
 
 from dmsrl_jax.errors import InputError
-from dmsrl_jax.evaluation import metrics
+from dmsrl_jax.evaluation import metrics, selection
 from experiments.configs import release
 from experiments.pytorch_baseline import data, evaluation, models, train
 
@@ -172,3 +172,11 @@ def test_scores_equal_the_librarys():
     assert found['confusion'][2][4] == ((labels == 2) & (logits.argmax(1) == 4)).sum()
     assert found.pop('confusion') == expected.pop('confusion')
     assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize('largest', [5000, 20])
+def test_criteria_equal_the_librarys(largest):
+    logits = 2 * torch.randn(50, 7, generator=torch.Generator().manual_seed(1))
+    found = evaluation.criteria(logits, largest=largest)
+    expected = selection.criteria(logits.softmax(dim=1).numpy(), largest=largest)
+    assert found == pytest.approx(expected, rel=1e-5)
