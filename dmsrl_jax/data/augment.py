@@ -141,14 +141,17 @@ def augment(
             f'{side}; decode them at {stored_size(size, recipe)} (see stored_size)'
         )
 
-    def one(position: chex.Array, image: chex.Array) -> jax.Array:
-        return _augment_one(jax.random.fold_in(key, position), image, size, recipe)
+    keys = jax.vmap(lambda position: jax.random.split(jax.random.fold_in(key, position), 4))
+    keys = keys(positions)
+    result = jax.vmap(lambda k, image: _augment_one(k, image, size, recipe))(keys, images)
+    if recipe.crop == 'resize_crop':
+        result = _random_resized_crops(keys[:, 1], result, size, recipe.min_scale)
+    return result[..., ::-1] if recipe.bgr else result
 
-    return jax.vmap(one)(positions, images)
 
-
-def _augment_one(key: chex.PRNGKey, image: chex.Array, size: int, recipe: Recipe) -> jax.Array:
-    key_flip, key_crop, key_brightness, key_contrast = jax.random.split(key, 4)
+def _augment_one(keys: chex.PRNGKey, image: chex.Array, size: int, recipe: Recipe) -> jax.Array:
+    """Everything but the random resize and the channel order."""
+    key_flip, key_crop, key_brightness, key_contrast = keys
     if recipe.flip:
         image = pix.random_flip_left_right(key_flip, image, probability=0.5)
     if recipe.crop == 'release':
@@ -162,39 +165,50 @@ def _augment_one(key: chex.PRNGKey, image: chex.Array, size: int, recipe: Recipe
         image = pix.random_contrast(key_contrast, image, 1 - recipe.contrast, 1 + recipe.contrast)
     if recipe.brightness or recipe.contrast:
         image = jnp.clip(image, 0.0, 1.0)  # dm-pix leaves the range
-    if recipe.crop == 'resize_crop':
-        image = _random_resized_crop(key_crop, image, size, recipe.min_scale)
-    elif image.shape[0] != size:
+    if recipe.crop != 'resize_crop' and image.shape[0] != size:
         image = jax.image.resize(image, (size, size, 3), 'linear')
-    return image[..., ::-1] if recipe.bgr else image
-
-
-def _random_resized_crop(
-    key: chex.PRNGKey, image: chex.Array, size: int, min_scale: float
-) -> jax.Array:
-    """Cuts a square window of side uniform in [min_scale, 1], and resizes it bilinearly."""
-    key_scale, key_offset = jax.random.split(key)
-    side = image.shape[0]
-    window = side * jax.random.uniform(key_scale, (), minval=min_scale, maxval=1.0)
-    offset = (side - window) * jax.random.uniform(key_offset, (2,))
-    for axis in (0, 1):
-        image = _sample_linear(image, offset[axis], window / size, size, axis)
     return image
 
 
-def _sample_linear(
-    image: chex.Array, start: chex.Array, step: chex.Array, count: int, axis: int
+def _random_resized_crops(
+    keys: chex.PRNGKey, images: chex.Array, size: int, min_scale: float
 ) -> jax.Array:
-    """Samples `count` pixels of width `step` from `start` on along an axis, bilinearly.
+    """Cuts square windows of side uniform in [min_scale, 1], and resizes them bilinearly."""
+    side = images.shape[1]
+    windows, offsets = jax.vmap(lambda key: _random_window(key, side, min_scale))(keys)
+    one = lambda window, offset, image: _resized_window(window, offset, image, size)
+    # In one batch, XLA on a CPU computes each pixel anew wherever a gather reads it.
+    return jax.lax.platform_dependent(
+        *(windows, offsets, images),
+        cpu=lambda *batch: jax.lax.map(lambda each: one(*each), batch),
+        default=jax.vmap(one),
+    )
 
-    Equals `jax.image.scale_and_translate(..., 'linear', antialias=False)`; two gathers along one
-    axis are several times faster than its dense weights when each image has its own window.
+
+def _random_window(key: chex.PRNGKey, side: int, min_scale: float) -> tuple[jax.Array, jax.Array]:
+    key_scale, key_offset = jax.random.split(key)
+    window = side * jax.random.uniform(key_scale, (), minval=min_scale, maxval=1.0)
+    return window, (side - window) * jax.random.uniform(key_offset, (2,))
+
+
+def _resized_window(
+    window: chex.Array, offset: chex.Array, image: chex.Array, size: int
+) -> jax.Array:
+    for start in offset:  # rows, then columns as the rows of the transposed image
+        image = _sample_rows(image, start, window / size, size).transpose(1, 0, 2)
+    return image
+
+
+def _sample_rows(image: chex.Array, start: chex.Array, step: chex.Array, count: int) -> jax.Array:
+    """Samples `count` rows of width `step` from `start` on, bilinearly.
+
+    Equals `jax.image.scale_and_translate(..., 'linear', antialias=False)`; two gathers of whole
+    rows are several times faster than its dense weights when each image has its own window.
     """
-    last = image.shape[axis] - 1
-    centres = start + (jnp.arange(count) + 0.5) * step - 0.5
-    centres = jnp.clip(centres, 0.0, last)
+    last = image.shape[0] - 1
+    centres = jnp.clip(start + (jnp.arange(count) + 0.5) * step - 0.5, 0.0, last)
     low = jnp.floor(centres).astype(jnp.int32)
-    share = (centres - low).reshape([-1 if dim == axis else 1 for dim in range(image.ndim)])
-    below = jnp.take(image, low, axis=axis, mode='clip')
-    above = jnp.take(image, low + 1, axis=axis, mode='clip')
+    share = (centres - low)[:, None, None]
+    below = jnp.take(image, low, axis=0, mode='clip')
+    above = jnp.take(image, low + 1, axis=0, mode='clip')
     return below + (above - below) * share  # stays within 0..1, unlike a weighted sum

@@ -78,43 +78,41 @@ _convolve = jax.custom_vjp(_value)
 _convolve.defvjp(_forward, _backward)
 
 
-def _patches(padded: jax.Array, height: int, width: int) -> jax.Array:
-    """The nine neighbours of each pixel: [..., H + 2, W + 2, C] to [..., H, W, 9 C]."""
-    shifts = [padded[..., i : i + height, j : j + width, :] for i in range(3) for j in range(3)]
-    return jnp.concatenate(shifts, axis=-1)
-
-
 def _pad(x: jax.Array) -> jax.Array:
     return jnp.pad(x, ((0, 0), *_PADDING, (0, 0)))
 
 
 def _by_patches(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """The convolution as one matrix product."""
-    rows = _patches(_pad(x), *x.shape[1:3]).reshape(-1, 9 * x.shape[3])
+    padded, height, width = _pad(x), *x.shape[1:3]
+    shifts = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+    rows = jnp.concatenate(shifts, axis=-1).reshape(-1, 9 * x.shape[3])
     return (rows @ kernel.reshape(rows.shape[1], -1)).reshape(*x.shape[:3], -1)
 
 
 def _by_blocks(x: jax.Array, g: jax.Array) -> jax.Array:
     """Weight gradient [3, 3, C, O] of x [B, H, W, C] and g [B, H, W, O].
 
-        sum over blocks of rows:  transpose(g of the block) @ patches of the block
+        sum over blocks of rows:  patches of the block, one column per pixel  @  g of the block
 
-    g is transposed once, before the loop: products with a transposed left side are slow.
+    Channels come before pixels, so that patches are copied in runs of a row's length and neither
+    side of the product is transposed: both are slow otherwise.
     """
     batch, height, width, channels = x.shape
     limit = max(_BLOCK_PIXELS, width)
     rows = max(n for n in range(1, height + 1) if not height % n and n * width <= limit)
     blocks = height // rows
-    padded = _pad(x)
-    transposed = g.reshape(batch * blocks, rows * width, -1).transpose(0, 2, 1)
+    padded = _pad(x).transpose(0, 3, 1, 2)
+    gradients = g.reshape(batch * blocks, rows * width, -1)
 
     def add(total: jax.Array, number: jax.Array) -> tuple[jax.Array, None]:
-        start = (number // blocks, number % blocks * rows, 0, 0)
-        (block,) = lax.dynamic_slice(padded, start, (1, rows + 2, width + 2, channels))
-        patches = _patches(block, rows, width).reshape(rows * width, 9 * channels)
-        product = jnp.matmul(transposed[number], patches, preferred_element_type=jnp.float32)
+        start = (number // blocks, 0, number % blocks * rows, 0)
+        (block,) = lax.dynamic_slice(padded, start, (1, channels, rows + 2, width + 2))
+        shifts = [block[:, i : i + rows, j : j + width] for i in range(3) for j in range(3)]
+        patches = jnp.concatenate(shifts).reshape(9 * channels, rows * width)
+        product = jnp.matmul(patches, gradients[number], preferred_element_type=jnp.float32)
         return total + product, None
 
-    total = jnp.zeros((g.shape[-1], 9 * channels), jnp.float32)
+    total = jnp.zeros((9 * channels, g.shape[-1]), jnp.float32)
     total, _ = lax.scan(add, total, jnp.arange(batch * blocks))
-    return total.reshape(-1, 3, 3, channels).transpose(1, 2, 3, 0).astype(x.dtype)
+    return total.reshape(3, 3, channels, -1).astype(x.dtype)
