@@ -76,7 +76,7 @@ def _line(mode: str, row: Row) -> str:
     cells = (
         mode,
         row['side'],
-        f'{row["images_per_second"]:.4g}',
+        _rounded(row['images_per_second']),
         f'{1e3 * row["step_seconds"]:.4g} ({low:.4g} to {high:.4g})',
         '-' if against is None else f'{against:.2f}',
         '-' if memory is None else f'{memory / 2**20:.0f}',
@@ -85,6 +85,10 @@ def _line(mode: str, row: Row) -> str:
         '-' if share is None else f'{100 * share:.0f}',
     )
     return f'| {" | ".join(cells)} |'
+
+
+def _rounded(value: float) -> str:
+    return f'{value:,.0f}' if value >= 1000 else f'{value:.4g}'
 
 
 def starts(found: Sequence[Mapping[str, Any]]) -> str:
@@ -153,7 +157,7 @@ def _panel(axes: Any, mode: str, rows: Sequence[Row]) -> None:
     right = max(high for _, high in limits)
     for bar, length, (_, high) in zip(bars, lengths, limits, strict=True):
         middle = bar.get_y() + bar.get_height() / 2
-        axes.text(high + 0.01 * right, middle, f'{length:,.4g}', va='center', fontsize=9)
+        axes.text(high + 0.01 * right, middle, _rounded(length), va='center', fontsize=9)
     axes.set_xlim(0, 1.15 * right)
     axes.invert_yaxis()
     axes.set_title(f'{mode.replace("_", " ")}: {unit}', loc='left', fontsize=10)
