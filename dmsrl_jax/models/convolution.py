@@ -84,7 +84,7 @@ def _pad(x: jax.Array) -> jax.Array:
 
 def _by_patches(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """The convolution as one matrix product."""
-    padded, height, width = _pad(x), *x.shape[1:3]
+    padded, (height, width) = _pad(x), x.shape[1:3]
     shifts = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
     rows = jnp.concatenate(shifts, axis=-1).reshape(-1, 9 * x.shape[3])
     return (rows @ kernel.reshape(rows.shape[1], -1)).reshape(*x.shape[:3], -1)
