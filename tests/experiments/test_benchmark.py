@@ -113,8 +113,9 @@ def test_from_disk(call, tiny_data, capsys):
     call(
         '--modes=pipeline,end_to_end', '--sides=shard_map', f'--data_dir={tiny_data}', '--workers=1'
     )
-    rows = [line.split(' | ')[:2] for line in capsys.readouterr().out.splitlines()[5:]]
-    assert rows == [
+    lines = [line.split(' | ')[:2] for line in capsys.readouterr().out.splitlines()]
+    head = lines.index(['| mode', 'side'])
+    assert lines[head + 2 :] == [
         ['| pipeline', 'ours grain'],
         ['| pipeline', 'ours grain, in memory'],
         ['| end_to_end', 'ours shard_map'],
