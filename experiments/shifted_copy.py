@@ -18,7 +18,7 @@ import numpy as np
 from absl import flags
 from PIL import Image, ImageFilter
 
-from dmsrl_jax.data import corpora
+from dmsrl_jax.data import corpora, images, reading
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import EXPRESSIONS
 from experiments import cli
@@ -40,6 +40,8 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     if len(argv) > 1 or not flag['corpus'] or not flag['out']:
         raise InputError('pass --corpus NAME and --out DIR, nothing else; see --help')
     corpus = corpora.load(flag['corpus'], flag['split'], data_dir=flag['data_dir'])
+    if not reading.is_labelled(corpus):
+        raise InputError(f'{flag["corpus"]} has no labels to choose settings by; take a source')
     out = pathlib.Path(flag['out'])
     try:
         (out / 'images').mkdir(parents=True)
@@ -52,7 +54,7 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
             record = corpus[number]
             rng = np.random.default_rng((flag['seed'], number))
             name = f'images/{number:06d}.png'
-            shifted(rng, Image.open(io.BytesIO(record['image']))).save(out / name)
+            shifted(rng, images.upright(record['image'], name=record['file'])).save(out / name)
             rows.writerow([name, EXPRESSIONS[record['label']]])
     print(f'{len(corpus)} images of {flag["corpus"]}, split {flag["split"]}, changed: {out}')
 

@@ -71,6 +71,12 @@ def test_a_black_image_stays_black():
     assert np.asarray(black).max() <= 2
 
 
+def test_a_corpus_without_labels_is_refused(camera_data, tmp_path):
+    with pytest.raises(InputError, match='image_list/camera has no labels'):
+        make(camera_data, tmp_path / 'out', corpus='image_list/camera', split='train')
+    assert not (tmp_path / 'out').exists()
+
+
 def test_a_folder_that_is_there_is_kept(tiny_data, tmp_path):
     (tmp_path / 'images').mkdir()
     with pytest.raises(InputError, match='name a new folder'):
