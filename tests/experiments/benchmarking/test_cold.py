@@ -29,7 +29,15 @@ def call(monkeypatch):
     return run
 
 
-def test_the_second_start_compiles_nothing(call, tiny_data, tmp_path, capsys):
+def test_the_second_start_compiles_nothing(call, tiny_data, tmp_path, capsys, monkeypatch):
+    kept = []
+
+    def recorded(arguments, workdir, folder, start=cold.start):
+        found = start(arguments, workdir, folder)
+        kept.append(sorted(path.name for path in folder.glob('*-cache')))
+        return found
+
+    monkeypatch.setattr(cold, 'start', recorded)
     changes = {**TINY, 'data_dir': tiny_data}
     arguments = [f'--config.{name}={value}' for name, value in changes.items()]
     call('--out', tmp_path / 'cold', '--', '--config', PAIR, *arguments)
@@ -38,6 +46,8 @@ def test_the_second_start_compiles_nothing(call, tiny_data, tmp_path, capsys):
     assert first['programs'] >= first['compiled'] > 5
     assert second['programs'] == first['programs']
     assert second['compiled'] == 0
+    assert first['compiled'] == len(kept[0])
+    assert kept[1] == kept[0]
     for start in (first, second):
         assert 0 < start['first_step_seconds'] < start['seconds']
     lines = capsys.readouterr().out.splitlines()
