@@ -3,8 +3,8 @@
 Command (docs/results.md has the pairs, the runs that come before, and the figures):
     python experiments/tables.py --config experiments/configs/development.py:SOURCE,TARGET \\
         --config.model.pretrained='runs/dev-source/source_only/seed{seed}' --workdir runs/dev
-Time: 20 runs, about 15 minutes on two CPU cores.
-Expected: alpha 2 before alpha 6 on both pairs, threshold and beta inside the spread.
+Time: 9 rows; 18 runs over two seeds take about 12 minutes on two CPU cores.
+Expected: on sketch -> studio alpha 2 before alpha 6; on the shifted copy nothing beyond the spread.
 """
 
 from ml_collections import ConfigDict
