@@ -48,7 +48,7 @@ def check_size(where: str | os.PathLike[str], name: str, size: int, packed: int)
     Raises:
         InputError: more than `MAX_MEMBER` bytes, or more than `MAX_RATIO` times the packed ones.
     """
-    if size > MAX_MEMBER or (size > _SMALL and size > MAX_RATIO * packed):
+    if size > min(MAX_MEMBER, most_bytes(packed)):
         raise bomb(where, name, size, packed)
 
 

@@ -7,6 +7,7 @@ from data_builders import common
 from data_builders.items import Item
 from dmsrl_jax.errors import InputError
 
+PARTS = {'train': 'train', 'val': 'validation'}  # as benchmarks and copies name theirs
 OPTIONS: dict[str, tuple[type, Any, str]] = {
     'test_fraction': (float, 0.2, 'share of the persons, or else images, in the test split'),
     'split_seed': (int, 0, 'another number gives another split'),

@@ -151,7 +151,7 @@ def table(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     first = _values(next(iter(results.values())), COLUMNS['target'])
     lines = _head((*COLUMNS, 'target gain'))
     for name, runs in results.items():
-        cells = [_cell(_values(runs, place), 100) for place in COLUMNS.values()]
+        cells = [_cell(runs, place) for place in COLUMNS.values()]
         target, gain = _values(runs, COLUMNS['target']), '-'
         if target and first:
             gain = f'{100 * (statistics.fmean(target) - statistics.fmean(first)):+.1f}'
@@ -170,10 +170,7 @@ def blind_table(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """
     lines = _head(tuple(BLIND))
     for name, runs in results.items():
-        cells = [
-            _cell(_values(runs, place), *((100, 1) if place[1] == 'accuracy' else (1, 3)))
-            for place in BLIND.values()
-        ]
+        cells = [_cell(runs, place) for place in BLIND.values()]
         lines.append(f'| {name} | {" | ".join(cells)} | {len(runs)} |')
     return '\n'.join(lines)
 
@@ -188,8 +185,10 @@ def _values(runs: Sequence[Mapping[str, Any]], place: tuple[str, str]) -> list[f
     return [run[group][field] for run in runs if run[group] is not None]
 
 
-def _cell(values: Sequence[float], scale: float = 1, digits: int = 1) -> str:
-    if not values:
+def _cell(runs: Sequence[Mapping[str, Any]], place: tuple[str, str]) -> str:
+    """Mean and spread: of criteria in nats, of accuracies in percent."""
+    scale, digits = (1, 3) if place[0] == 'criteria' else (100, 1)
+    if not (values := _values(runs, place)):
         return '-'
     mean = f'{scale * statistics.fmean(values):.{digits}f}'
     if len(values) == 1:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_builders import corpus, counts, trees
+from data_builders import corpus, counts, splits, trees
 from dmsrl_jax import expressions
 from dmsrl_jax.expressions import EXPRESSIONS
 
@@ -14,7 +14,6 @@ UNITS = 100  # action units by their number
 _WORDS = 'anger|contempt|disgust|fear|happy|sadness|surprise'
 _AGRA = 'Surprised|Fear|Disgust|Happy|Sad|Anger|Neutral'
 _NAME = re.compile(r'(?P<subject>S\d{3})_(?P<number>\d{3})_\d{8}\.\w+', re.IGNORECASE)
-_SPLITS = {'train': 'train', 'val': 'validation'}
 # surprise, fear, disgust, happiness, sadness, anger, neutral
 _CK48 = (249, 75, 177, 207, 84, 135, 0)
 
@@ -78,7 +77,7 @@ def items(builder: corpus.Builder, tree: trees.Tree) -> Iterator[corpus.Item]:
             f'{folder}/{name}',
             label,
             found.path,
-            split=_SPLITS.get(part.lower(), ''),
+            split=splits.PARTS.get(part.lower(), ''),
             subject=subject,
             extra={'sequence': sequence, 'action_units': no_units()},
         )

@@ -21,7 +21,6 @@ PROTOCOLS = {
 _COLUMNS = 8  # name, face number, top, left, right, bottom, confidence, code
 _AGRA = 17  # name, face number, left, top, right, bottom, code, five points
 _AGRA_LISTS = r'(?P<part>train|val)_list_5landmarks\.txt'
-_SPLITS = {'train': 'train', 'val': 'validation'}
 _PICTURE = r'(?P<id>[^/]+\.(?:jpe?g|png|bmp|gif))'
 _FACES = (7_060, 1_088, 3_995, 30_537, 10_559, 3_671, 34_883)
 _COUNTS = (
@@ -81,7 +80,7 @@ class Builder(corpus.Builder):
         """Lines of the lists with their splits; empty where the list does not say it."""
         agra = self.protocol == 'agra'
         for found in self.need(tree, _AGRA_LISTS if agra else r'label\.lst').values():
-            split = _SPLITS[found.groups['part'].lower()] if agra else ''
+            split = splits.PARTS[found.groups['part'].lower()] if agra else ''
             for number, text in tree.lines(found.path):
                 where = f'{found.path} line {number}'
                 yield (read_agra_line if agra else read_line)(text, where), split

@@ -3,13 +3,12 @@
 import csv
 from collections.abc import Iterator
 
-from data_builders import annotations, corpus, trees
+from data_builders import annotations, corpus, splits, trees
 from dmsrl_jax import expressions
 from dmsrl_jax.errors import InputError
 
 _CSV = r'sfew_2\.0_labels\.csv'
 _COLUMNS = ('image_name', 'emotion', 'original_split')
-_SPLITS = {'train': 'train', 'val': 'validation'}
 _FRAME = r'(?P<part>Train|Val)/{folder}/(?P<word>[^/]+)/(?P<name>[^/]+)\.(?P<kind>{kinds})'
 _BOXES = _FRAME.format(folder='Annotations/Bboxs', kinds='txt')
 _MARKS = _FRAME.format(folder='Annotations/Landmarks_5', kinds='txt')
@@ -37,7 +36,7 @@ def listed(builder: corpus.Builder, tree: trees.Tree) -> Iterator[corpus.Item]:
             raise InputError(f'{found.path}: no {", ".join(missing)} in {row}')
         name, word, archive = (row[column].strip() for column in _COLUMNS)
         part, name = archive.partition('_')[0], name.replace('\\', '/').rpartition('/')[2]
-        if part.lower() not in _SPLITS:
+        if part.lower() not in splits.PARTS:
             builder.drops.add('test set, no labels', name)
         elif (path := pictures.get(name.lower())) is None:
             builder.drops.add(corpus.MISSING, name)
@@ -82,4 +81,4 @@ def _key(found: trees.Found) -> str:
 
 def _item(part: str, word: str, name: str, label: int, path: str) -> corpus.Item:
     file = f'{part.capitalize()}/{word.capitalize()}/{name}'
-    return corpus.Item(file, label, path, split=_SPLITS[part.lower()])
+    return corpus.Item(file, label, path, split=splits.PARTS[part.lower()])

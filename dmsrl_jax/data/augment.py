@@ -141,8 +141,8 @@ def augment(
             f'{side}; decode them at {stored_size(size, recipe)} (see stored_size)'
         )
 
-    keys = jax.vmap(lambda position: jax.random.split(jax.random.fold_in(key, position), 4))
-    keys = keys(positions)
+    of_one = lambda position: jax.random.split(jax.random.fold_in(key, position), 4)
+    keys = jax.vmap(of_one)(positions)
     result = jax.vmap(lambda k, image: _augment_one(k, image, size, recipe))(keys, images)
     if recipe.crop == 'resize_crop':
         result = _random_resized_crops(keys[:, 1], result, size, recipe.min_scale)

@@ -82,11 +82,14 @@ def _pad(x: jax.Array) -> jax.Array:
     return jnp.pad(x, ((0, 0), *_PADDING, (0, 0)))
 
 
+def _shifts(padded: jax.Array, height: int, width: int) -> list[jax.Array]:
+    """The nine neighbours of each pixel: of [A, H + 2, W + 2, ...] nine times [A, H, W, ...]."""
+    return [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+
+
 def _by_patches(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """The convolution as one matrix product."""
-    padded, (height, width) = _pad(x), x.shape[1:3]
-    shifts = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
-    rows = jnp.concatenate(shifts, axis=-1).reshape(-1, 9 * x.shape[3])
+    rows = jnp.concatenate(_shifts(_pad(x), *x.shape[1:3]), axis=-1).reshape(-1, 9 * x.shape[3])
     return (rows @ kernel.reshape(rows.shape[1], -1)).reshape(*x.shape[:3], -1)
 
 
@@ -108,8 +111,8 @@ def _by_blocks(x: jax.Array, g: jax.Array) -> jax.Array:
     def add(total: jax.Array, number: jax.Array) -> tuple[jax.Array, None]:
         start = (number // blocks, 0, number % blocks * rows, 0)
         (block,) = lax.dynamic_slice(padded, start, (1, channels, rows + 2, width + 2))
-        shifts = [block[:, i : i + rows, j : j + width] for i in range(3) for j in range(3)]
-        patches = jnp.concatenate(shifts).reshape(9 * channels, rows * width)
+        patches = jnp.concatenate(_shifts(block, rows, width))
+        patches = patches.reshape(9 * channels, rows * width)
         product = jnp.matmul(patches, gradients[number], preferred_element_type=jnp.float32)
         return total + product, None
 

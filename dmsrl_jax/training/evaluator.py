@@ -53,13 +53,10 @@ class Evaluator:
             name: mapping.map_eval_step(partial(self._count, forward), chosen)
             for name, forward in self._forward.items()
         }
-        self._probabilities = {
-            name: mapping.map_eval_step(partial(self._predict, forward), chosen)
-            for name, forward in self._forward.items()
-        }
+        self._probabilities = mapping.map_eval_step(self._predict_target, chosen)
 
-    def _predict(self, forward: Any, variables: Any, batch: step.Batch) -> Any:
-        logits = forward(variables, batch)['logits'].astype(jnp.float32)
+    def _predict_target(self, variables: Any, batch: step.Batch) -> Any:
+        logits = self._forward['target'](variables, batch)['logits'].astype(jnp.float32)
         found = (jax.nn.softmax(logits, axis=-1), batch['mask'])
         return jax.tree.map(lambda x: jax.lax.all_gather(x, step.AXIS, tiled=True), found)
 
@@ -110,8 +107,7 @@ class Evaluator:
         Returns:
             See `evaluation.selection.criteria`.
         """
-        predict = self._probabilities['target']
-        found = [predict(variables, batch) for batch in self._batches(corpus)]
+        found = [self._probabilities(variables, batch) for batch in self._batches(corpus)]
         rows = [np.asarray(p)[np.asarray(mask) > 0] for p, mask in found]
         return selection.criteria(np.concatenate(rows))
 

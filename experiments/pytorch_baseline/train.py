@@ -175,11 +175,16 @@ class Trainer:
         """Scores on both test sets."""
         return {domain: evaluation.score(*self.predictions(f'{domain}_test')) for domain in DOMAINS}
 
-    def pseudo_labels(self) -> dict[str, float] | None:
+    def on_target(self) -> dict[str, Any]:
+        """What a result says of the unlabelled images: pseudo labels, criteria."""
+        logits, labels = self.predictions('target')
+        pseudo = self._pseudo_labels(logits, labels)
+        return {'pseudo_label': pseudo, 'criteria': evaluation.criteria(logits)}
+
+    def _pseudo_labels(self, logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float] | None:
         """Coverage and accuracy of the pseudo labels on target, for analysis only."""
         if not (isinstance(self.module, method.DMSRL) and self.module.recipe.use_margin):
             return None
-        logits, labels = self.predictions('target')
         found, counts = self.module.pseudo_labels(models.Outputs(logits, logits))
         right = (counts * (found == labels)).sum() / counts.sum().clamp(min=1)
         return {'accuracy': right.item(), 'coverage': counts.mean().item()}
@@ -234,8 +239,7 @@ def train(
         'target_test': scores['target'],
         'source_test': scores['source'],
         'oracle': oracle,
-        'pseudo_label': trainer.pseudo_labels(),
-        'criteria': evaluation.criteria(trainer.predictions('target')[0]),
+        **trainer.on_target(),
         'images_per_second': round(images / busy, 1) if busy else None,
         'devices': 1,
         'platform': 'gpu' if device.type == 'cuda' else device.type,
