@@ -20,6 +20,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
+from dmsrl_jax.data import parallel
 from dmsrl_jax.errors import InputError
 from experiments import cli
 
@@ -107,9 +108,8 @@ def _run_all(plan: list[tuple[pathlib.Path, Any]], jobs: int) -> None:
 
     cli.cache_compilations()
     for path, config in plan:
-        if (
-            path / 'config.json'
-        ).exists():  # a finished run of another config must not end up in this table
+        # A finished run of another config must not end up in this table.
+        if (path / 'config.json').exists():
             run.claim(path, config)
     todo = [(path, config) for path, config in plan if not (path / 'result.json').exists()]
     if jobs == 1:
@@ -118,7 +118,8 @@ def _run_all(plan: list[tuple[pathlib.Path, Any]], jobs: int) -> None:
             _run(path, config)
         return
     context = multiprocessing.get_context('spawn')
-    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
+    start = parallel.end_with_parent
+    with concurrent.futures.ProcessPoolExecutor(jobs, context, initializer=start) as pool:
         waiting = {pool.submit(_run_logged, path, config): path for path, config in todo}
         for number, done in enumerate(concurrent.futures.as_completed(waiting)):
             done.result()

@@ -4,7 +4,9 @@ import collections
 import concurrent.futures
 import itertools
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -39,7 +41,7 @@ def ordered(
         return
     # A fork would copy the locks of whatever threads are running here.
     context = multiprocessing.get_context('spawn')
-    pool = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_leave_interrupts)
+    pool = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_started)
     try:
         yield from _pooled(pool, function, items, workers * _AHEAD, chunk)
     except concurrent.futures.process.BrokenProcessPool as error:
@@ -71,6 +73,22 @@ def _each(function: Callable[[Item], Result], part: list[Item]) -> list[Result]:
     return [function(item) for item in part]
 
 
-def _leave_interrupts() -> None:
+def end_with_parent() -> None:
+    """Ends this worker process as soon as the one that started it is gone, even by `kill -9`.
+
+    Otherwise it goes on, and the same command started again finds two writers in one folder.
+    """
+    threading.Thread(target=_end_after_parent, daemon=True).start()
+
+
+def _end_after_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _started() -> None:
+    end_with_parent()
     # Ctrl-C reaches every process; the first one ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,9 @@
 import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -22,6 +27,19 @@ def refuse_three(x):
 
 def vanish(x):
     os._exit(1)
+
+
+def write_number_and_stay(folder):
+    (pathlib.Path(folder) / str(os.getpid())).touch()
+    time.sleep(600)
+
+
+def alive(number):
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 class TestHere:
@@ -68,3 +86,32 @@ class TestProcesses:
     def test_killed_process_is_told(self):
         with pytest.raises(InputError, match='one of 1 worker processes was killed'):
             list(parallel.ordered(vanish, range(3), workers=1))
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path):
+    text = f"""
+from dmsrl_jax.data import parallel
+from tests.data.test_parallel import write_number_and_stay
+
+if __name__ == '__main__':
+    list(parallel.ordered(write_number_and_stay, [{str(tmp_path)!r}] * 2, workers=2, chunk=1))
+"""
+    script = tmp_path / 'start.py'
+    script.write_text(text)
+    root = pathlib.Path(__file__).parents[2]
+    started = subprocess.Popen(
+        [sys.executable, script], env={**os.environ, 'PYTHONPATH': str(root)}
+    )
+    workers = []
+    deadline = time.monotonic() + 120
+    while len(workers) < 2:
+        assert time.monotonic() < deadline
+        assert started.poll() is None
+        time.sleep(0.05)
+        workers = [int(p.name) for p in tmp_path.iterdir() if p.name.isdigit()]
+    started.send_signal(signal.SIGKILL)
+    started.wait()
+    deadline = time.monotonic() + 60
+    while any(map(alive, workers)):
+        assert time.monotonic() < deadline, 'workers outlive the process that started them'
+        time.sleep(0.05)
