@@ -48,6 +48,11 @@ def kind_of(name: str) -> str:
     return match.lastgroup or '' if match else ''
 
 
+def stem(name: str) -> str:
+    """An archive's name without what says its kind: `faces` of `faces.tar.gz`."""
+    return _KINDS.sub('', name)
+
+
 def open_archive(path: pathlib.Path, *, scratch: unpacking.Scratch, password: str = '') -> Archive:
     """Opens an archive.
 

@@ -171,14 +171,13 @@ def stored_bytes(data: bytes, name: str) -> bytes:
     with Image.open(io.BytesIO(data)) as image:
         if image.format in _KEPT:
             return data
-        picture = ImageOps.exif_transpose(image)
-        return png(picture if picture.mode in _PNG_MODES else picture.convert('RGB'))
+        return png(ImageOps.exif_transpose(image))
 
 
 def png(image: Image.Image) -> bytes:
-    """Encodes an image as PNG."""
+    """Encodes an image as PNG, in RGB where PNG does not know its mode (CMYK, YCbCr, ...)."""
     out = io.BytesIO()
-    image.save(out, 'PNG')
+    (image if image.mode in _PNG_MODES else image.convert('RGB')).save(out, 'PNG')
     return out.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import math
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping
@@ -58,6 +59,8 @@ def make(
         raise InputError(f'{builder.name} has no protocol {name!r}; it has\n{texts}')
     if values.get('on_corrupt', 'error') not in ('error', 'drop'):
         raise InputError(f'on_corrupt={values["on_corrupt"]!r} must be error or drop')
+    if not -0.5 < values.get('margin', 0.0) < math.inf:
+        raise InputError(f'margin={values["margin"]} must be a finite number above -0.5')
     made = common.make(builder, options, values, config=known[name], **folders)
     assert isinstance(made, Builder)
     return made
@@ -215,9 +218,11 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
             The record; with `whole_pictures`, its box and landmarks beside the whole picture.
 
         Raises:
-            InputError: the image is corrupt, or its box lies outside of it.
+            InputError: the image is corrupt, or its box is not finite or lies outside of it.
             common.LeftOut: the builder does not want it.
         """
+        if item.box is not None and not all(map(math.isfinite, item.box)):
+            raise InputError(f'{item.file}: the box {item.box} is not made of finite numbers')
         data, extra = self.picture(tree, item), dict(item.extra)
         if self.whole_pictures:
             extra |= {'box': item.box} if item.box is not None else {}

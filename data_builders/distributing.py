@@ -10,7 +10,7 @@ from dmsrl_jax.errors import InputError
 
 Example = tuple[Any, dict[str, Any]]
 INSTALL = 'pip install apache-beam'
-_HINT = '(--set on_corrupt=drop leaves it out)'
+HINT = '(--set on_corrupt=drop leaves it out)'
 
 
 def examples(
@@ -64,7 +64,7 @@ def _good(
         elif drop:
             drops.add('corrupt image', name(item))
         else:
-            raise InputError(f'{example} {_HINT}') from example
+            raise InputError(f'{example} {HINT}') from example
 
 
 def _tried(make: Callable[[Any], Example], item: Any) -> Example | InputError | common.LeftOut:

@@ -28,9 +28,10 @@ class Found(NamedTuple):
 class Tree:
     """All files below a folder, those inside archives too; junk is left out.
 
-    The content of an archive appears where the archive lies, as if it had been unpacked there. A
-    file that lies there unpacked goes before its copy in an archive. Names are relative to the root
-    and have `/` between folders. Can be pickled (for worker processes).
+    The content of an archive appears where the archive lies, as if it had been unpacked there; in a
+    folder of the archive's name where another archive has some of the same names. A file that lies
+    there unpacked goes before its copy in an archive. Names are relative to the root and have `/`
+    between folders. Can be pickled (for worker processes).
 
     Attributes:
         root: the user's folder.
@@ -55,17 +56,25 @@ class Tree:
         except InputError as error:
             self.unopened.append(str(error))
             return
-        number, where = len(self._archives), name.rpartition('/')[0]
+        number = len(self._archives)
         self._archives.append(archive)
-        inner = []
-        for member in archive.names():
-            full = f'{where}/{member}' if where else member
-            if not _junk(member) and full not in self._places:
+        members = [member for member in archive.names() if not _junk(member)]
+        where, inner = self._where(name, members), []
+        for member in members:
+            if (full := f'{where}{member}') not in self._places:
                 self._places[full] = (number, member)
                 inner.append(full)
         for full in inner:
             if archives.kind_of(full.rpartition('/')[2]) and depth < _DEEPEST_ARCHIVE:
                 self._mount(self._copy(full), full, depth + 1)
+
+    def _where(self, name: str, members: Iterable[str]) -> str:
+        """The folder, empty or with `/` at its end, in which the content of an archive appears."""
+        folder, slash, file = name.rpartition('/')
+        where = folder + slash
+        if any(self._places.get(f'{where}{member}', (-1, ''))[0] >= 0 for member in members):
+            return f'{where}{archives.stem(file)}/'
+        return where
 
     def _copy(self, name: str) -> pathlib.Path:
         """Copies a member into the scratch folder."""

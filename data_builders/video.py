@@ -9,16 +9,24 @@ import numpy as np
 from dmsrl_jax.errors import InputError
 
 
-def _decoded(path: pathlib.Path) -> Generator[np.ndarray, None, None]:
-    """All frames, uint8 [height, width, 3], RGB."""
-    if importlib.util.find_spec('av'):
-        return _by_av(path)
-    if importlib.util.find_spec('cv2'):
-        return _by_opencv(path)
+def require() -> None:
+    """Checks that there is a decoder.
+
+    Raises:
+        InputError: neither PyAV nor OpenCV is installed.
+    """
+    if importlib.util.find_spec('av') or importlib.util.find_spec('cv2'):
+        return
     raise InputError(
         "reading video needs PyAV or OpenCV: pip install 'dmsrl_jax[video]' (or av, or "
         'opencv-python-headless)'
     )
+
+
+def _decoded(path: pathlib.Path) -> Generator[np.ndarray, None, None]:
+    """All frames, uint8 [height, width, 3], RGB."""
+    require()
+    return _by_av(path) if importlib.util.find_spec('av') else _by_opencv(path)
 
 
 def _by_av(path: pathlib.Path) -> Generator[np.ndarray, None, None]:

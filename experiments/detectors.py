@@ -17,8 +17,6 @@ from dmsrl_jax.data import faces, images
 from dmsrl_jax.errors import InputError
 from experiments import cli
 
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
-
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines the flags of this command."""
@@ -51,9 +49,9 @@ def pictures(folder: pathlib.Path) -> list[pathlib.Path]:
     Raises:
         InputError: there are none.
     """
-    paths = sorted(p for p in folder.rglob('*') if p.suffix.lower() in SUFFIXES)
+    paths = sorted(p for p in folder.rglob('*') if p.suffix.lower() in images.SUFFIXES)
     if not paths:
-        raise InputError(f'no image files ({", ".join(SUFFIXES)}) in {folder}')
+        raise InputError(f'no image files ({", ".join(images.SUFFIXES)}) in {folder}')
     return paths
 
 

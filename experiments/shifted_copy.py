@@ -47,16 +47,37 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
         (out / 'images').mkdir(parents=True)
     except OSError as error:
         raise InputError(f'cannot make {out}/images: {error}; name a new folder') from error
+    try:
+        write(corpus, out, seed=flag['seed'])
+    except OSError as error:
+        raise InputError(
+            f'cannot write the images to {out}: {error}; the folder is not complete: delete it, '
+            'then free some space or name another --out'
+        ) from error
+    print(f'{len(corpus)} images of {flag["corpus"]}, split {flag["split"]}, changed: {out}')
+
+
+def write(corpus: corpora.Corpus, out: pathlib.Path, *, seed: int) -> None:
+    """Writes all images of a corpus, changed, into `images/`, and `list.csv`.
+
+    Args:
+        corpus: with labels.
+        out: a folder with an empty folder `images/` in it.
+        seed: of the changes.
+
+    Raises:
+        InputError: an image cannot be decoded.
+        OSError: the disk is full or may not be written.
+    """
     with (out / 'list.csv').open('w', newline='') as file:
         rows = csv.writer(file)
         rows.writerow(['image', 'label'])
         for number in range(len(corpus)):
             record = corpus[number]
-            rng = np.random.default_rng((flag['seed'], number))
+            rng = np.random.default_rng((seed, number))
             name = f'images/{number:06d}.png'
             shifted(rng, images.upright(record['image'], name=record['file'])).save(out / name)
             rows.writerow([name, EXPRESSIONS[record['label']]])
-    print(f'{len(corpus)} images of {flag["corpus"]}, split {flag["split"]}, changed: {out}')
 
 
 def shifted(rng: np.random.Generator, image: Image.Image) -> Image.Image:

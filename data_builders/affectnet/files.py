@@ -65,7 +65,7 @@ def rows(tree: trees.Tree, path: str) -> Iterator[Row]:
         where = f'{path} line {line}'
         if not columns:
             columns = range(len(_COLUMNS))
-            if cells[0].lower() == _COLUMNS[0]:
+            if _COLUMNS[0] in map(str.lower, cells):
                 columns = _positions(cells, where)
                 continue
         if len(cells) <= max(columns):

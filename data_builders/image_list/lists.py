@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from data_builders import common, label_codes
+from data_builders import archives, common, label_codes
 from dmsrl_jax import expressions
 from dmsrl_jax.errors import InputError
 
@@ -63,10 +63,16 @@ def find_list(root: pathlib.Path, name: str) -> pathlib.Path:
     if not found:
         raise InputError(
             'no list found (looked for *.csv, *.tsv, *.lst, *list*.txt, at most two folders deep; '
-            f'--set list=FILE names another); {common.describe(root)}'
+            f'--set list=FILE names another); {common.describe(root)}{packed(root)}'
         )
     names = ', '.join(path.relative_to(root).as_posix() for path in found[:8])
     raise InputError(f'several lists found: {names}; choose with --set list=FILE')
+
+
+def packed(root: pathlib.Path) -> str:
+    """What to add to a message where archives lie in a folder: they are not opened here."""
+    names = [path.name for path in common.listing(root) if archives.kind_of(path.name)]
+    return f'. Archives are not opened for image_list: unpack {", ".join(names)}' if names else ''
 
 
 def _is_list(name: str) -> bool:
@@ -166,13 +172,27 @@ def _csv_cells(
     ]
     if options['subject_column']:
         columns.append(_column(path, header, options['subject_column'], (), 'subject_column'))
-    for row in filter(any, reader):
+    for row in _rows(path, reader):
         if len(row) <= max(columns):
             raise InputError(
                 f'{path} line {reader.line_num}: {len(row)} cells, the header has {len(header)}'
             )
         name, word, *subject = (row[column].strip() for column in columns)
         yield reader.line_num, name, word, subject[0] if subject else ''
+
+
+def _rows(path: pathlib.Path, reader: Any) -> Iterator[list[str]]:
+    """Rows of a CSV file that are not empty."""
+    start = reader.line_num
+    try:
+        for row in reader:
+            start = reader.line_num
+            if any(row):
+                yield row
+    except csv.Error as error:
+        raise InputError(
+            f'{path} line {start + 1}: {error}; perhaps a quotation mark is not closed'
+        ) from error
 
 
 def _column(

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from data_builders import common, trees
+from data_builders.image_list import lists
 from dmsrl_jax.data import images
 from dmsrl_jax.errors import InputError
 
@@ -66,6 +67,6 @@ def find(root: pathlib.Path, drops: common.Drops) -> list[str]:
     if not found:
         raise InputError(
             f'no image below {root} (looked for {" ".join(images.SUFFIXES)}); '
-            f'{common.describe(root)}'
+            f'{common.describe(root)}{lists.packed(root)}'
         )
     return found

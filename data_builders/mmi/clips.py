@@ -50,7 +50,7 @@ def read_session(tree: trees.Tree, path: str) -> Session:
     """
     views = [track['view'] for track in _elements(tree, path, 'track') if 'view' in track]
     names = [found.get('filename', '') for found in _elements(tree, path, 'annotation')]
-    return Session(views[0] if views else FRONTAL, bool(names) and 'oao_aucs' in names[-1])
+    return Session(views[0] if views else FRONTAL, bool(names) and 'oao_aucs' in names[-1].lower())
 
 
 def read_emotion(tree: trees.Tree, path: str) -> int | None:

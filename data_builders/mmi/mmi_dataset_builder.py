@@ -8,7 +8,16 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from data_builders import common, corpus, counts, sequences, splits, trees, video
+from data_builders import (
+    common,
+    corpus,
+    counts,
+    distributing,
+    sequences,
+    splits,
+    trees,
+    video,
+)
 from data_builders.mmi import clips
 from dmsrl_jax.errors import InputError
 
@@ -83,17 +92,19 @@ class Builder(corpus.Builder):
 
     def items(self, tree: trees.Tree) -> Iterator[corpus.Item]:
         """Frames of the clips with a basic emotion, seen from the front."""
+        video.require()  # else every clip would count as corrupt
         found = self.need(tree, rf'{_SESSION}{_SID}\.avi').values()
+        notes = {name.lower(): name for name in tree.files() if name.lower().endswith('.xml')}
         for file in sorted(found, key=lambda f: (int(f.groups['session']), f.path)):
             name, stem = '/'.join(file.path.split('/')[-2:]), file.path[:-4]
-            label = self._label(tree, name, f'{stem}.xml')
-            clip = None if label is None else self._clip(tree, name, file.path)
+            label = self._label(tree, name, notes.get(f'{stem}.xml'.lower(), ''))
+            session = notes.get(f'{stem.rpartition("/")[0]}/session.xml'.lower(), '')
+            clip = None if label is None else self._clip(tree, name, session)
             if label is None or clip is None:
                 continue
             chosen = self._chosen(tree, name, file.path, label)
             self._clips[file.path] = clip._replace(numbers=tuple(number for number, _ in chosen))
-            coded = f'{stem}-oao_aucs.xml'
-            units = clips.read_units(tree, coded if coded in tree else '')
+            units = clips.read_units(tree, notes.get(f'{stem}-oao_aucs.xml'.lower(), ''))
             for number, code in chosen:
                 yield corpus.Item(
                     f'{name}#{number}',
@@ -104,7 +115,7 @@ class Builder(corpus.Builder):
                 )
 
     def _label(self, tree: trees.Tree, name: str, path: str) -> int | None:
-        emotion = clips.read_emotion(tree, path) if path in tree else None
+        emotion = clips.read_emotion(tree, path) if path else None
         if emotion is None:
             self.drops.add('clip without an emotion', name)
             return None
@@ -115,23 +126,28 @@ class Builder(corpus.Builder):
         return self.keep(emotion, 'mmi', name, path)
 
     def _clip(self, tree: trees.Tree, name: str, path: str) -> Clip | None:
-        folder = path.rpartition('/')[0]
-        if f'{folder}/session.xml' not in tree:
+        if not path:
             self.drops.add('no session.xml beside the clip', name)
             return None
-        session = clips.read_session(tree, f'{folder}/session.xml')
+        session = clips.read_session(tree, path)
         if session.view not in (clips.FRONTAL, clips.TWO):
             reason = 'profile view' if session.view == clips.PROFILE else f'view {session.view}'
             self.drops.add(reason, name)
             return None
-        turn = self.options['turn']
+        turn = self.options.get('turn', 'auto')
         turned = turn == 'always' or (turn == 'auto' and not session.upright)
         return Clip((), session.view == clips.TWO, turned)
 
     def _chosen(self, tree: trees.Tree, name: str, path: str, label: int) -> list[tuple[int, int]]:
         """Numbers and labels of the frames to take."""
-        with tree.local(path) as file:
-            length = video.count(file)
+        try:
+            with tree.local(path) as file:
+                length = video.count(file)
+        except InputError as error:
+            if self.options.get('on_corrupt') != 'drop':
+                raise InputError(f'{error} {distributing.HINT}') from error
+            self.drops.add('corrupt clip', name)
+            return []
         neutral = self.protocol.endswith('neutral')
         chosen = sequences.around_peak(length, label, peaks=3, neutral=neutral)
         if not chosen:
@@ -146,7 +162,7 @@ class Builder(corpus.Builder):
                 self._decoded = item.path, video.frames(file, clip.numbers)
         pixels = self._decoded[1][int(item.file.rpartition('#')[2])]
         if clip.two_views:
-            side = self.options['frontal']
+            side = self.options.get('frontal', 'auto')
             if side == 'auto':
                 side = clips.frontal_side(self._decoded[1][clip.numbers[0]])
             pixels = clips.half(pixels, side)

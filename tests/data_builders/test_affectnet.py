@@ -153,6 +153,17 @@ class TestOlderRelease:
         assert list(built.records) == ['validation']
         assert layouts.pixels(built.all[name(20)]).shape == (18, 10, 3)  # drawn 24 pixels high
 
+    def test_columns_in_another_order(self, layouts, tmp_path):
+        lines = ['expression, subDirectory_filePath,' + HEADER.split(',', 1)[1]]
+        for i in range(3):
+            path, rest = row(i, i).split(',', 1)
+            lines.append(f'{i},{path},{rest}')
+        lines[0] = lines[0].replace(',expression', ',again')
+        files_ = {f'Images/{name(i)}': None for i in range(3)} | {'training.csv': '\n'.join(lines)}
+        raw = layouts.plant(tmp_path / 'raw', files_)
+        built = layouts.build('affectnet/csv', raw, tmp_path / 'out')
+        assert built.labels() == {name(i): CANONICAL[i] for i in range(3)}
+
 
 class TestMistakesInLists:
     @pytest.mark.parametrize(

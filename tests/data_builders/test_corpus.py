@@ -151,3 +151,19 @@ def test_whole_pictures_come_with_box_and_landmarks(layouts, tmp_path):
     assert (whole['box'], whole['landmarks'], whole['image']) == (item.box, points, picture)
     whole = maker.example(tree, item._replace(box=None, points=()))
     assert set(whole) == {'image', 'label', 'file', 'subject'}
+
+
+@pytest.mark.parametrize('side', [float('nan'), float('inf')])
+def test_a_box_that_is_not_finite_is_refused(layouts, tmp_path, side):
+    raw = layouts.plant(tmp_path / 'raw', {'a.png': None})
+    maker = raf_db.make_builder('original', data_dir=tmp_path, manual_dir=raw)
+    item = corpus.Item('a.png', 3, 'a.png', box=(4, side, 12, 16))
+    for maker.whole_pictures in (False, True):
+        with pytest.raises(InputError, match=r'a\.png: the box .* not made of finite numbers'):
+            maker.example(trees.Tree(raw, scratch=tmp_path), item)
+
+
+@pytest.mark.parametrize('margin', [float('nan'), float('inf'), -0.5])
+def test_a_margin_that_leaves_no_face_is_refused(tmp_path, margin):
+    with pytest.raises(InputError, match=f'margin={margin} must be a finite number above -0.5'):
+        raf_db.make_builder('original', data_dir=tmp_path, margin=margin)

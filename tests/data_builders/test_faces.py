@@ -40,6 +40,13 @@ def test_cut_of_a_jpeg_is_one():
     assert (face.format, face.size) == ('JPEG', (10, 10))
 
 
+def test_cut_of_a_mode_that_png_does_not_know():
+    out = io.BytesIO()
+    Image.new('CMYK', (20, 10), (0, 255, 255, 0)).save(out, 'TIFF')
+    face = Image.open(io.BytesIO(faces.cut(out.getvalue(), (0, 0, 10, 10), 0.0, name='x')))
+    assert (face.format, face.mode, face.getpixel((5, 5))) == ('PNG', 'RGB', (255, 0, 0))
+
+
 @pytest.mark.parametrize('box', [(22, 0, 32, 10), (5, 5, 5, 8), (-9, 0, -1, 5), (8, 5, 4, 9)])
 def test_nothing_left(box):
     with pytest.raises(InputError, match=r'a\.png: the box .* lies outside of its \(20, 10\)'):

@@ -236,6 +236,18 @@ class TestMistakes:
         ):
             prepare(tmp_path, raw)
 
+    def test_a_quotation_mark_that_is_not_closed(self, tmp_path):
+        text = 'path,label\na.png,fear\n"b.png,fear\n' + 'c.png,fear\n' * 20_000
+        raw = folder(tmp_path / 'raw', ['a.png'], text, 'list.csv')
+        with pytest.raises(InputError, match=r'list\.csv line 3: .*quotation mark is not closed'):
+            prepare(tmp_path, raw)
+
+    @pytest.mark.parametrize('labels', ['list', 'none'])
+    def test_archives_are_to_be_unpacked(self, layouts, tmp_path, labels):
+        layouts.pack(tmp_path / 'raw/mine.zip', {'list.csv': 'path,label\na.png,fear\n'})
+        with pytest.raises(InputError, match=r'not opened for image_list: unpack mine\.zip'):
+            prepare(tmp_path, tmp_path / 'raw', labels=labels)
+
     def test_no_line_left(self, tmp_path):
         raw = folder(tmp_path / 'raw', ['a.png'], 'path,label\na.png,contempt\n', 'list.csv')
         with pytest.raises(InputError, match=r'no line of .*list\.csv is left.*1 x label contempt'):

@@ -1,3 +1,4 @@
+import importlib.util
 import io
 
 import numpy as np
@@ -159,7 +160,35 @@ def test_from_an_archive(layouts, built, tmp_path):
     assert all(row['image'] == built.all[name]['image'] for name, row in again.all.items())
 
 
+def test_upper_case_names(layouts, built, tmp_path):
+    files = {n.upper(): data for n, data in tree(layouts).items() if '/10/' in n or '/1/' in n}
+    again = layouts.build('mmi', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out')
+    assert again.labels() == {
+        file(session, n).upper(): label
+        for session in (1, 10)
+        for n, label in ((0, 6), *((n, KEPT[session]) for n in (3, 4, 5)))
+    }
+    for name in (file(1, 4), file(10, 3)):  # turned, and half of two views
+        assert again.all[name.upper()]['image'] == built.all[name]['image']
+    assert again.all[file(10, 4).upper()]['action_units'][25] == 1
+
+
 class TestMistakes:
+    def test_corrupt_clips_can_be_left_out(self, layouts, tmp_path, monkeypatch):
+        files = {n: data for n, data in tree(layouts).items() if '/1/' in n or '/2/' in n}
+        (place,) = [n for n in files if n.endswith('/1/S001-001.avi')]
+        raw = layouts.plant(tmp_path / 'raw', files | {place: 'RIFFxxxx'})
+        with pytest.raises(InputError, match=r'S001-001\.avi.*on_corrupt=drop leaves it out'):
+            layouts.build('mmi', raw, tmp_path / 'out')
+        built = layouts.build('mmi', raw, tmp_path / 'out', on_corrupt='drop')
+        assert built.report['drops'] == {
+            'corrupt clip': {'count': 1, 'examples': ['1/S001-001.avi']}
+        }
+        assert sorted(built.labels()) == [file(2, n) for n in (0, 3, 4, 5)]
+        monkeypatch.setattr(importlib.util, 'find_spec', lambda _: None)
+        with pytest.raises(InputError, match='reading video needs PyAV or OpenCV'):
+            layouts.build('mmi', raw, tmp_path / 'out', on_corrupt='drop')
+
     def test_choices(self, layouts, tmp_path):
         with pytest.raises(InputError, match="turn='no' must be one of auto, never, always"):
             layouts.build('mmi', tmp_path, tmp_path / 'out', turn='no')

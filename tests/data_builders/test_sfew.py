@@ -63,6 +63,17 @@ def test_old_validation_archive_alone(layouts, tmp_path):
     assert built.labels() == expected('Val', (1,))
 
 
+def test_of_two_validation_archives_the_new_one_alone(layouts, tmp_path):
+    old, new = (pictures('Val_Aligned_Faces', numbers) for numbers in ((1, 2), (2,)))
+    layouts.pack(tmp_path / 'raw/Val_Aligned_Faces.zip', dict.fromkeys(old, layouts.draw('old')))
+    new = {name: layouts.draw(f'new {name}') for name in new}
+    layouts.pack(tmp_path / 'raw/Val_Aligned_Faces_new.zip', new)
+    built = layouts.build('sfew/aligned', tmp_path / 'raw', tmp_path / 'out')
+    assert built.labels() == expected('Val', (2,))
+    name = f'Fear/{FILM}2.png'
+    assert built.all[f'Val/{name}']['image'] == new[f'Val_Aligned_Faces/{name}']
+
+
 @pytest.mark.parametrize('top', ['SFEW/{}', 'SFEW/{0}/{0}', 'SFEW/{}/imgs'])
 def test_whole_frames(layouts, tmp_path, top):
     files = pictures(top.format('Train'), (1,), 'jpg') | pictures(top.format('Val'), (2,))

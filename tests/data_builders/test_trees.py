@@ -50,6 +50,16 @@ class TestFiles:
         tree = grow({'a/1.txt': 'plain'})
         assert (tree.read('a/1.txt'), tree.read('a/2.txt')) == (b'plain', b'archive')
 
+    def test_archives_with_the_same_names_do_not_mix(self, layouts, tmp_path, grow):
+        layouts.pack(tmp_path / 'raw/a.zip', {'a/1.txt': 'old', 'a/2.txt': 'old'})
+        layouts.pack(tmp_path / 'raw/a_new.tar.gz', {'a/1.txt': 'new', 'a/3.txt': 'new'})
+        tree = grow({})
+        assert tree.files() == [
+            'a.zip', 'a/1.txt', 'a/2.txt', 'a_new.tar.gz', 'a_new/a/1.txt', 'a_new/a/3.txt',
+        ]  # fmt: skip
+        assert (tree.read('a/1.txt'), tree.read('a_new/a/1.txt')) == (b'old', b'new')
+        assert tree.find(r'a/\d\.txt')['a/1.txt'].path == 'a/1.txt'
+
     def test_linked_folders_once(self, grow, tmp_path):
         (tmp_path / 'else').mkdir()
         (tmp_path / 'else/1.txt').touch()

@@ -3,7 +3,7 @@ import pytest
 from absl import flags
 from PIL import Image
 
-from dmsrl_jax.data import faces
+from dmsrl_jax.data import faces, images
 from dmsrl_jax.errors import InputError
 from experiments import detectors
 
@@ -54,6 +54,11 @@ class TestCommand:
         detectors.define_flags(values)
         with pytest.raises(InputError, match='pass --images DIR'):
             detectors.main(values(['d', *args]), values)
+
+    def test_files_are_told_as_everywhere(self, tmp_path):
+        for suffix in (*images.SUFFIXES, '.txt'):
+            (tmp_path / f'a{suffix}').touch()
+        assert [path.suffix for path in detectors.pictures(tmp_path)] == sorted(images.SUFFIXES)
 
     def test_empty_folder(self, tmp_path):
         with pytest.raises(InputError, match='no image files'):

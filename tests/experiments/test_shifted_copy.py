@@ -1,6 +1,7 @@
 """A development target made from the source."""
 
 import csv
+import errno
 import io
 
 import numpy as np
@@ -82,3 +83,13 @@ def test_a_folder_that_is_there_is_kept(tiny_data, tmp_path):
     with pytest.raises(InputError, match='name a new folder'):
         make(tiny_data, tmp_path)
     assert not (tmp_path / 'list.csv').exists()
+
+
+def test_a_full_disk(tiny_data, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(Image.Image, 'save', fail)
+    monkeypatch.setattr(shifted_copy, 'shifted', lambda _, image: image)
+    with pytest.raises(InputError, match=r'No space left on device; .* delete it, then free some'):
+        make(tiny_data, tmp_path / 'out')
