@@ -5,7 +5,8 @@ r"""Makes a development target out of the source: a part of it, seen through a w
 
 Settings can be chosen by labels on `train[:60%]` -> `image_list/shifted`, because all of them are
 labels of the source; the target that is meant is not touched. Faces are turned, shrunk, darkened,
-tinted, blurred and compressed, by a part common to all and a part of each image's own.
+tinted, blurred and compressed, by a part common to all and a part of each image's own. With
+`--skew N` the copy has other class shares than the source, too.
 """
 
 import csv
@@ -32,6 +33,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     text('out', None, 'Folder for `images/` and `list.csv`; must not exist.', flag_values=values)
     text('data_dir', None, 'Where prepared corpora lie.', flag_values=values)
     flags.DEFINE_integer('seed', 0, 'Of the changes.', flag_values=values)
+    skew = 'Of each class keep a share, 5 % to all, drawn with this seed; none: keep all images.'
+    flags.DEFINE_integer('skew', None, skew, lower_bound=0, flag_values=values)
 
 
 def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
@@ -42,26 +45,49 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     corpus = corpora.load(flag['corpus'], flag['split'], data_dir=flag['data_dir'])
     if not reading.is_labelled(corpus):
         raise InputError(f'{flag["corpus"]} has no labels to choose settings by; take a source')
+    numbers: Sequence[int] = range(len(corpus))
+    if flag['skew'] is not None:
+        labels = np.array([corpus[number]['label'] for number in numbers])
+        numbers = skewed(np.random.default_rng(flag['skew']), labels)
     out = pathlib.Path(flag['out'])
     try:
         (out / 'images').mkdir(parents=True)
     except OSError as error:
         raise InputError(f'cannot make {out}/images: {error}; name a new folder') from error
     try:
-        write(corpus, out, seed=flag['seed'])
+        write(corpus, numbers, out, seed=flag['seed'])
     except OSError as error:
         raise InputError(
             f'cannot write the images to {out}: {error}; the folder is not complete: delete it, '
             'then free some space or name another --out'
         ) from error
-    print(f'{len(corpus)} images of {flag["corpus"]}, split {flag["split"]}, changed: {out}')
+    print(f'{len(numbers)} images of {flag["corpus"]}, split {flag["split"]}, changed: {out}')
 
 
-def write(corpus: corpora.Corpus, out: pathlib.Path, *, seed: int) -> None:
-    """Writes all images of a corpus, changed, into `images/`, and `list.csv`.
+def skewed(rng: np.random.Generator, labels: np.ndarray) -> list[int]:
+    """Which images to keep, so that class shares differ from those of all.
+
+    Args:
+        rng: draws each class's share to be kept, `10 ** -u` with u in [0, 1.3), and who stays.
+        labels: [N] integer classes.
+
+    Returns:
+        Numbers of images, in order.
+    """
+    classes = np.argsort(EXPRESSIONS)
+    kept = []
+    for label, share in zip(classes, 10 ** -rng.uniform(0, 1.3, len(classes)), strict=True):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        kept += members[: round(share * len(members))].tolist()
+    return sorted(kept)
+
+
+def write(corpus: corpora.Corpus, numbers: Sequence[int], out: pathlib.Path, *, seed: int) -> None:
+    """Writes images of a corpus, changed, into `images/`, and `list.csv`.
 
     Args:
         corpus: with labels.
+        numbers: which of its images.
         out: a folder with an empty folder `images/` in it.
         seed: of the changes.
 
@@ -72,7 +98,7 @@ def write(corpus: corpora.Corpus, out: pathlib.Path, *, seed: int) -> None:
     with (out / 'list.csv').open('w', newline='') as file:
         rows = csv.writer(file)
         rows.writerow(['image', 'label'])
-        for number in range(len(corpus)):
+        for number in numbers:
             record = corpus[number]
             rng = np.random.default_rng((seed, number))
             name = f'images/{number:06d}.png'

@@ -93,3 +93,18 @@ def test_a_full_disk(tiny_data, tmp_path, monkeypatch):
     monkeypatch.setattr(shifted_copy, 'shifted', lambda _, image: image)
     with pytest.raises(InputError, match=r'No space left on device; .* delete it, then free some'):
         make(tiny_data, tmp_path / 'out')
+
+
+def test_a_skewed_copy_keeps_a_share_of_each_class(tiny_data, tmp_path):
+    make(tiny_data, tmp_path / 'all')
+    make(tiny_data, tmp_path / 'some', skew=2)
+    everything = {row['image']: row for row in listed(tmp_path / 'all')}
+    kept = listed(tmp_path / 'some')
+    shares = 10 ** -np.random.default_rng(2).uniform(0, 1.3, 7)
+    for name, share in zip(sorted(EXPRESSIONS), shares, strict=True):
+        assert [row['label'] for row in kept].count(name) == round(4 * share)
+    for row in kept:
+        assert everything[row['image']] == row
+        np.testing.assert_array_equal(
+            pixels(tmp_path / 'some' / row['image']), pixels(tmp_path / 'all' / row['image'])
+        )
