@@ -47,6 +47,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     number('steps', 30, 'Timed steps of each side.', 1, **where)
     number('turn', 0, 'Steps in a turn; 0: 10, on a CPU 1, or 5 from disk.', 0, **where)
     number('warmup', 3, 'Steps of each side before its first turn.', 1, **where)
+    virtual = 'Virtual devices of a CPU for our training and evaluation, as config.devices.'
+    number('cpu_devices', 1, virtual, 1, **where)
     which = 'wall: seconds that pass; cpu: of processors, where others keep the machine busy.'
     flags.DEFINE_enum('clock', 'wall', ['wall', 'cpu'], which, **where)
     text('source', 'synthetic_faces/studio', 'Prepared corpus.', **where)
@@ -110,6 +112,7 @@ def measure(flag: Mapping[str, Any]) -> dict[str, Any]:
     """
     import jax
 
+    from dmsrl_jax.training import mapping
     from experiments.benchmarking import clock, flops, report
     from experiments.benchmarking.sides import Problem
 
@@ -120,6 +123,8 @@ def measure(flag: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError('torch is not installed: pip install torch==2.13.0, or other --sides')
     if len(chosen) < len(flag['sides']):
         print('torch is not installed: measuring this library alone', file=sys.stderr)
+    if flag['cpu_devices'] > 1:
+        mapping.devices(flag['cpu_devices'])  # the first call starts JAX
     on_cpu = jax.devices()[0].platform == 'cpu'
     # Virtual devices of a CPU share its cores.
     peak = (1 if on_cpu else jax.device_count()) * flops.peak(

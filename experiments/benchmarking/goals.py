@@ -49,6 +49,8 @@ def of(result: Result) -> list[Goal]:
         return [Goal('second start: 0 programs compiled', str(compiled), compiled == 0)]
     what, platform = result['problem'], result['machine']['platform']
     where = f'{what["model"]} {what["image_size"]}x{what["image_size"]}, {what["dtype"]}'
+    if platform == 'cpu' and not result['machine']['device'].startswith('1 x'):
+        where += f', {result["machine"]["device"]}'
     by_mode = {mode: {r['side']: r for r in rows} for mode, rows in result['modes'].items()}
     steps, ends = (by_mode.get(mode, {}) for mode in ('step', 'end_to_end'))
     goals = _of_steps(where, steps, what, on_cpu=platform == 'cpu')

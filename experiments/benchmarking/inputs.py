@@ -26,7 +26,7 @@ def load(source: str, target: str, data_dir: str | None, workers: int) -> Data:
         source: name of a prepared corpus.
         target: another one.
         data_dir: where they lie; None for the default folder.
-        workers: threads of grain, or processes of DataLoader.
+        workers: processes of grain, or of DataLoader.
 
     Returns:
         The corpora.
@@ -47,7 +47,7 @@ def grain_batches(problem: Problem, data: Data, *, in_memory: bool) -> pipeline.
         size_s=augment.stored_size(problem.image_size, RECIPE),
         seed=problem.seed,
         in_memory=in_memory,
-        threads=data.workers,
+        workers=data.workers,
     )
 
 

@@ -3,7 +3,7 @@
 Command (docs/results.md has the pairs, the runs that come before, and the figures):
     python experiments/tables.py --config experiments/configs/development.py:SOURCE,TARGET \\
         --config.model.pretrained='runs/dev-source/source_only/seed{seed}' --workdir runs/dev
-Time: 9 rows; 18 runs over two seeds take about 12 minutes on two CPU cores.
+Time: 13 rows; 26 runs over two seeds take about 17 minutes on two CPU cores.
 Expected: on sketch -> studio alpha 2 before alpha 6; on the shifted copy nothing beyond the spread.
 """
 
@@ -21,6 +21,14 @@ _GRID = (
     (1.0, 0.8, 0.1),
 )
 
+# One other choice at a time, beside the defaults.
+_OTHERS: dict[str, dict[str, float | bool]] = {
+    'alignment0': {'dmsrl.alignment': 0.0},
+    'alignment1': {'dmsrl.alignment': 1.0},
+    'no-teacher': {'dmsrl.teacher': False},
+    'lengths-kept': {'dmsrl.normalize': False},
+}
+
 
 def get_config(arg: str = '') -> ConfigDict:
     """A short adaptation on `<source>,<target>`."""
@@ -28,7 +36,7 @@ def get_config(arg: str = '') -> ConfigDict:
 
 
 def rows() -> dict[str, dict]:
-    """Without the modules, with mutual information alone, and the grid."""
+    """Without the modules, mutual information alone, the grid, one other choice at a time."""
     plain = {name: ablation.rows()[name] for name in ('source_only', 'statistics', 'mi')}
     grid = {
         f'alpha{alpha:g}-threshold{threshold:g}-beta{beta:g}': {
@@ -38,4 +46,4 @@ def rows() -> dict[str, dict]:
         }
         for alpha, threshold, beta in _GRID
     }
-    return {**plain, **grid}
+    return {**plain, **grid, **_OTHERS}

@@ -1,5 +1,9 @@
 """One device and many, `shard_map` and `pmap`, batches and micro-batches: the same numbers."""
 
+import os
+import subprocess
+import sys
+
 import chex
 import jax
 import numpy as np
@@ -81,6 +85,17 @@ def test_devices():
     assert mapping.devices(2) == jax.devices()[:2]
     with pytest.raises(InputError, match=r'devices=9 asked for, but JAX sees 4 \(cpu\).*=9'):
         mapping.devices(9)
+
+
+def test_a_cpu_becomes_as_many_devices_as_are_asked_for_first():
+    program = (
+        'from dmsrl_jax.training import mapping as m; print(len(m.devices(2)), len(m.devices()))'
+    )
+    environment = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': ''}
+    found = subprocess.run(
+        [sys.executable, '-c', program], capture_output=True, text=True, env=environment
+    )
+    assert found.stdout == '2 2\n', found.stderr
 
 
 @pytest.mark.parametrize(

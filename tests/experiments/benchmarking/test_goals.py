@@ -70,6 +70,12 @@ def test_goals_of_a_cpu():
     assert found[0].text.startswith('vgg16 64x64, float32: ')
 
 
+def test_goals_of_several_virtual_devices_say_so():
+    steps = [row('PyTorch eager', 100.0, 1.0), row('ours shard_map', 110.0, 1.1)]
+    (found,) = goals.of(result({'step': steps}, device='2 x cpu'))
+    assert found.text == 'vgg16 64x64, float32, 2 x cpu: step 1.0x PyTorch eager'
+
+
 def test_goals_of_a_gpu():
     steps = [row('PyTorch compile', 100.0, 1.5), row('ours shard_map', 130.0, 1.9, share=0.4)]
     found = goals.of(result({'step': steps}, dtype='bfloat16', platform='gpu'))
