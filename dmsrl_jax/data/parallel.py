@@ -4,7 +4,9 @@ import collections
 import concurrent.futures
 import itertools
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -39,7 +41,7 @@ def ordered(
         return
     # A fork would copy the locks of whatever threads are running here.
     context = multiprocessing.get_context('spawn')
-    pool = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_leave_interrupts)
+    pool = concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_begin)
     try:
         yield from _pooled(pool, function, items, workers * _AHEAD, chunk)
     except concurrent.futures.process.BrokenProcessPool as error:
@@ -71,6 +73,14 @@ def _each(function: Callable[[Item], Result], part: list[Item]) -> list[Result]:
     return [function(item) for item in part]
 
 
-def _leave_interrupts() -> None:
+def _begin() -> None:
     # Ctrl-C reaches every process; the first one ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the first one was killed; else it would wait for work for ever."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)

@@ -1,9 +1,15 @@
 import os
+import pathlib
+import signal
+import subprocess
+import sys
 
 import pytest
 
 from dmsrl_jax.data import parallel
 from dmsrl_jax.errors import InputError
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def square(x):
@@ -22,6 +28,20 @@ def refuse_three(x):
 
 def vanish(x):
     os._exit(1)
+
+
+DIES = """
+import os, signal
+from dmsrl_jax.data import parallel
+
+def process(_):
+    return os.getpid()
+
+if __name__ == '__main__':
+    results = parallel.ordered(process, range(99), workers=1, chunk=1)
+    print(next(results), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 class TestHere:
@@ -68,3 +88,17 @@ class TestProcesses:
     def test_killed_process_is_told(self):
         with pytest.raises(InputError, match='one of 1 worker processes was killed'):
             list(parallel.ordered(vanish, range(3), workers=1))
+
+    def test_processes_end_when_the_first_one_is_killed(self, tmp_path):
+        (tmp_path / 'dies.py').write_text(DIES)
+        # A worker that lives on keeps the pipe open, so that this would never return.
+        done = subprocess.run(
+            [sys.executable, tmp_path / 'dies.py'],
+            env=os.environ | {'PYTHONPATH': str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == -signal.SIGKILL
+        assert int(done.stdout) > 0
