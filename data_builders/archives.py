@@ -12,7 +12,7 @@ import re
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Any, Protocol
 
 from data_builders import foreign, unpacking
@@ -25,6 +25,13 @@ _KINDS = re.compile(
     |(?P<foreign>\.7z|\.7z\.001|(?<!\.part\d)(?<!\.part\d\d)\.rar|\.part0*1\.rar))$""",
     re.IGNORECASE | re.VERBOSE,
 )
+# End of the first volume (a split zip has it last) to the ends of the others.
+_VOLUMES = {
+    r'\.7z\.001$': r'\.7z\.\d{3}',
+    r'\.part0*1\.rar$': r'\.part\d+\.rar',
+    r'\.rar$': r'\.r\d\d',
+    r'\.zip$': r'\.z\d\d',
+}
 _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 # What the standard library raises on archives that are cut or overwritten.
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)
@@ -51,6 +58,23 @@ def kind_of(name: str) -> str:
 def stem(name: str) -> str:
     """An archive's name without what says its kind: `faces` of `faces.tar.gz`."""
     return _KINDS.sub('', name)
+
+
+def volumes(name: str, others: Iterable[str]) -> list[str]:
+    """The further volumes of an archive, `faces.7z.002` of `faces.7z.001`.
+
+    Args:
+        name: of the archive, or of its first volume, with its folders.
+        others: names among which to look.
+
+    Returns:
+        Those in the same folder that belong to it.
+    """
+    for first, further in _VOLUMES.items():
+        if match := re.search(first, name, re.IGNORECASE):
+            pattern = re.compile(re.escape(name[: match.start()]) + further, re.IGNORECASE)
+            return [other for other in others if other != name and pattern.fullmatch(other)]
+    return []
 
 
 def open_archive(path: pathlib.Path, *, scratch: unpacking.Scratch, password: str = '') -> Archive:

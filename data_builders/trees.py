@@ -66,7 +66,10 @@ class Tree:
                 inner.append(full)
         for full in inner:
             if archives.kind_of(full.rpartition('/')[2]) and depth < _DEEPEST_ARCHIVE:
-                self._mount(self._copy(full), full, depth + 1)
+                path = self._copy(full)
+                for other in archives.volumes(full, inner):
+                    self._copy(other, path.parent)
+                self._mount(path, full, depth + 1)
 
     def _where(self, name: str, members: Iterable[str]) -> str:
         """The folder, empty or with `/` at its end, in which the content of an archive appears."""
@@ -76,9 +79,9 @@ class Tree:
             return f'{where}{archives.stem(file)}/'
         return where
 
-    def _copy(self, name: str) -> pathlib.Path:
-        """Copies a member into the scratch folder."""
-        path = self._scratch.folder() / name.rpartition('/')[2]
+    def _copy(self, name: str, folder: pathlib.Path | None = None) -> pathlib.Path:
+        """Copies a member into a folder, by default a new scratch folder."""
+        path = (folder or self._scratch.folder()) / name.rpartition('/')[2]
         with self.open(name) as source, path.open('wb') as target:
             shutil.copyfileobj(source, target)
         return path

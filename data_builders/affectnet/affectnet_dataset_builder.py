@@ -119,7 +119,7 @@ class Builder(corpus.Builder):
             self.drops.add('no annotation', name)
 
     def _label(self, code: float | None, name: str, where: str) -> int | None:
-        if code is None or code != int(code):
+        if code is None or not code.is_integer():
             raise InputError(f'{where}: the expression must be a whole number, not {code}')
         return self.keep(int(code), 'affectnet', name, where)
 

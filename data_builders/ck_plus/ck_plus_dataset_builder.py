@@ -1,5 +1,6 @@
 """TFDS builder of CK+: frames of the sequences whose emotion is labelled."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -80,7 +81,7 @@ class Builder(corpus.Builder):
                 continue
             self.found['labelled sequences'] += 1
             (peak, path), *_ = sorted(labels[key].items())
-            label = self.keep(int(numbers(tree, path, 1)[0][0]), 'ckplus', name, path)
+            label = self.keep(code_of(tree, path), 'ckplus', name, path)
             if label is None:
                 continue
             coded = action_units(tree, list(units.get(key, {}).values()))
@@ -152,6 +153,18 @@ def numbers(tree: trees.Tree, path: str, columns: int) -> list[tuple[float, ...]
     return rows
 
 
+def code_of(tree: trees.Tree, path: str) -> int:
+    """Reads the code of a label file.
+
+    Raises:
+        InputError: it does not hold one whole number.
+    """
+    code = numbers(tree, path, 1)[0][0]
+    if not code.is_integer():  # neither is nan
+        raise InputError(f'{path}: the emotion must be a whole number, not {code}')
+    return int(code)
+
+
 def action_units(tree: trees.Tree, paths: Sequence[str]) -> np.ndarray:
     """Reads the action units of a sequence's peak.
 
@@ -166,7 +179,7 @@ def action_units(tree: trees.Tree, paths: Sequence[str]) -> np.ndarray:
     units = crops.no_units()
     for path in paths:
         for unit, intensity in numbers(tree, path, 2):
-            if 0 <= unit < crops.UNITS:
+            if 0 <= unit < crops.UNITS and math.isfinite(intensity):
                 units[int(unit)] = int(intensity)
     return units
 

@@ -1,5 +1,6 @@
 """TFDS builder of JAFFE: all pictures, with the mean ratings of the README."""
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -69,7 +70,8 @@ def read_ratings(tree: trees.Tree) -> dict[str, tuple[float, ...]]:
                 columns = cells
             elif columns and len(cells) == len(columns) and cells[0].isdecimal():
                 row = dict(zip(columns, cells, strict=True))
-                ratings[row['PIC'].upper()] = tuple(float(row[word]) for word in _RATED)
+                with contextlib.suppress(ValueError):  # a line of prose of as many words
+                    ratings[row['PIC'].upper()] = tuple(float(row[word]) for word in _RATED)
     return ratings
 
 

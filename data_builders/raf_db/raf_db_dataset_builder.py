@@ -111,11 +111,12 @@ def read_attributes(tree: trees.Tree, path: str) -> tuple[tuple[float, ...], dic
         return (), {'gender': -1, 'race': -1, 'age': -1}
     try:
         *points, gender, race, age = map(float, tree.read(path).split())
-    except ValueError as error:
+        codes = {'gender': int(gender), 'race': int(race), 'age': int(age)}
+    except (ValueError, OverflowError) as error:  # nan and inf have no whole part
         raise InputError(f'{path}: not numbers ({error})') from error
     if len(points) != 10:
         raise InputError(f'{path}: {len(points) + 3} numbers, expected 5 x 2 and 3 codes')
-    return tuple(points), {'gender': int(gender), 'race': int(race), 'age': int(age)}
+    return tuple(points), codes
 
 
 def read_distributions(tree: trees.Tree) -> dict[str, np.ndarray]:
@@ -127,13 +128,19 @@ def read_distributions(tree: trees.Tree) -> dict[str, np.ndarray]:
     Returns:
         Image name without extension to seven shares in the canonical order, which is the order of
         the owners' codes.
+
+    Raises:
+        InputError: a share is no number.
     """
     shares = {}
     for found in tree.find(r'distribution_basic\.txt').values():
-        for _, text in tree.lines(found.path):
+        for line, text in tree.lines(found.path):
             name, *values = text.split()
-            if len(values) == 7:
-                shares[name.rpartition('.')[0].lower()] = np.asarray(values, np.float32)
+            try:
+                if len(values) == 7:
+                    shares[name.rpartition('.')[0].lower()] = np.asarray(values, np.float32)
+            except ValueError as error:
+                raise InputError(f'{found.path} line {line}: not numbers ({error})') from error
     return shares
 
 

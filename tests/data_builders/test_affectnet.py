@@ -172,6 +172,7 @@ class TestMistakesInLists:
             ([row(0, 11)], 'training.csv line 1: label 11 is out of range'),
             ([row(0, 'happy')], "line 1: expected a number, got 'happy'"),
             ([row(0, 1.5)], 'line 1: the expression must be a whole number, not 1.5'),
+            ([row(0, 'inf')], 'line 1: the expression must be a whole number, not inf'),
             ([row(0, '')], 'line 1: the expression must be a whole number, not None'),
             ([row(0, 1, box='a,2,3,4')], "line 1: expected a number, got 'a'"),
             ([HEADER, row(0, 1)[:40]], 'line 2: 1 cells, expected 9'),

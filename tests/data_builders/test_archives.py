@@ -47,6 +47,22 @@ def test_kinds(name, kind):
     assert archives.kind_of(name) == kind
 
 
+@pytest.mark.parametrize(
+    ('name', 'further'),
+    [
+        ('d/a.7z.001', ['d/a.7z.002', 'd/a.7z.003']),
+        ('d/A.part1.rar', ['d/a.part2.rar']),
+        ('d/a.rar', ['d/a.r00']),
+        ('d/a.zip', ['d/a.z01']),
+        ('d/a.7z', []),
+    ],
+)
+def test_volumes(name, further):
+    names = ['d/a.7z', 'd/a.7z.001', 'd/a.7z.002', 'd/a.7z.003', 'a.7z.004', 'd/aa.7z.002']
+    names += ['d/A.part1.rar', 'd/a.part2.rar', 'd/a.rar', 'd/a.r00', 'd/a.zip', 'd/a.z01']
+    assert archives.volumes(name, names) == further
+
+
 class TestReading:
     @pytest.mark.parametrize('name', TAILS)
     def test_same_content_of_all_kinds(self, layouts, tmp_path, name):

@@ -152,7 +152,13 @@ class TestMistakes:
 
     @pytest.mark.parametrize(
         ('text', 'message'),
-        [('', 'expected lines of 1 numbers'), ('anger', 'expected numbers'), ('8.0', 'label 8 is')],
+        [
+            ('', 'expected lines of 1 numbers'),
+            ('anger', 'expected numbers'),
+            ('8.0', 'label 8 is'),
+            ('nan', 'must be a whole number, not nan'),
+            ('2.5', r'must be a whole number, not 2\.5'),
+        ],
     )
     def test_bad_label_file_is_named(self, layouts, tmp_path, text, message):
         files = images() | labels() | {'Emotion/S005/001/S005_001_00000005_emotion.txt': text}

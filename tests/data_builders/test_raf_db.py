@@ -159,6 +159,8 @@ class TestMistakes:
                 'expected four numbers',
             ),
             ('Annotation/manual/train_00001_manu_attri.txt', '1 2 3 4', '4 numbers, expected'),
+            ('Annotation/manual/train_00001_manu_attri.txt', '1 ' * 12 + 'nan', 'not numbers'),
+            ('EmoLabel/distribution_basic.txt', 'a.jpg 1 2 3 4 5 6 x', 'line 1: not numbers'),
         ],
     )
     def test_bad_file_is_named(self, layouts, tmp_path, name, content, message):

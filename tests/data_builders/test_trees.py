@@ -1,4 +1,7 @@
 import pickle
+import random
+import shutil
+import subprocess
 
 import pytest
 
@@ -44,6 +47,19 @@ class TestFiles:
             'in/in/inner.zip', 'in/inner.zip', 'in/inner.zip.txt', 'outer.zip', 'x.zip.txt',
         ]  # fmt: skip
         assert tree.read('in/inner.zip.txt') == b'inner.zip'
+
+    @pytest.mark.skipif(not shutil.which('7z'), reason='needs 7z')
+    def test_volumes_in_an_archive(self, layouts, tmp_path, grow):
+        content = random.Random(0).randbytes(5000)
+        layouts.plant(tmp_path / 'parts', {'origin/1.bin': content})
+        command = ['7z', 'a', '-v2k', 'origin.7z', 'origin']
+        subprocess.run(command, cwd=tmp_path / 'parts', check=True, capture_output=True)
+        parts = {f'image/{p.name}': p.read_bytes() for p in (tmp_path / 'parts').glob('*.7z.*')}
+        assert len(parts) == 3
+        layouts.pack(tmp_path / 'raw/corpus.zip', parts)
+        tree = grow({})
+        assert tree.unopened == []
+        assert tree.read('image/origin/1.bin') == content
 
     def test_unpacked_files_go_first(self, layouts, tmp_path, grow):
         layouts.pack(tmp_path / 'raw/a.zip', {'a/1.txt': 'archive', 'a/2.txt': 'archive'})
