@@ -152,7 +152,7 @@ except InputError as error:
     def test_disk_that_was_full_before(self, tmp_path, monkeypatch):
         place = 'tensorflow_datasets.core.utils.has_sufficient_disk_space'
         monkeypatch.setattr(place, lambda *_, **__: False)
-        with pytest.raises(InputError, match='Not enough disk space.*the disk is full: free some'):
+        with pytest.raises(InputError, match=r'Not enough disk space.*the disk is full: free some'):
             prepare(tmp_path)
 
     def test_bug_keeps_its_traceback(self, tmp_path, monkeypatch):
