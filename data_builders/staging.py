@@ -84,6 +84,8 @@ def write_errors(root: pathlib.Path) -> Iterator[None]:
 
 def _error_number(error: Exception) -> int | None:
     """The system's number of an error; the record writer passes it on as text only."""
+    if str(error).startswith('Not enough disk space'):  # TFDS looks before it begins
+        return errno.ENOSPC
     if isinstance(error, OSError):
         return error.errno or 0
     return next((code for code in (*_FULL, *_DENIED) if os.strerror(code) in str(error)), None)

@@ -149,6 +149,12 @@ except InputError as error:
         assert 'the disk is full: free some space' in done.stdout, done.stderr
         assert corpora.prepared(tmp_path) == {}
 
+    def test_disk_that_was_full_before(self, tmp_path, monkeypatch):
+        place = 'tensorflow_datasets.core.utils.has_sufficient_disk_space'
+        monkeypatch.setattr(place, lambda *_, **__: False)
+        with pytest.raises(InputError, match=r'Not enough disk space.*the disk is full: free some'):
+            prepare(tmp_path)
+
     def test_bug_keeps_its_traceback(self, tmp_path, monkeypatch):
         def bug(*_):
             raise RuntimeError('a bug')
