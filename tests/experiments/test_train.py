@@ -118,6 +118,16 @@ def test_a_mistake_in_the_config_is_one_line(arguments, message, tmp_path):
     assert not (tmp_path / 'run').exists()
 
 
+def test_a_cpu_becomes_two_devices_before_anything_starts_jax(monkeypatch, tmp_path):
+    monkeypatch.setenv('XLA_FLAGS', '')
+    options = ('--config.devices=2', f'--config.data_dir={tmp_path}/none')
+    process = start('--config', PAIR, *options, '--workdir', tmp_path / 'run')
+    _, error = process.communicate(timeout=300)
+    (line,) = error.splitlines()
+    assert 'synthetic_faces/studio' in line, 'the corpus is the first thing that is missing'
+    assert 'asked for' not in line
+
+
 def final_parameters(workdir, config):
     parts = run.prepare(config, say=lambda text: None)
     parts.batches.close()
