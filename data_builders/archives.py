@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from typing import IO, Any, Protocol
 
 from data_builders import foreign, unpacking
-from data_builders.limits import check_size, safe_name
+from data_builders.limits import LockedError, check_size, safe_name
 from dmsrl_jax.errors import InputError
 
 # Of an archive in several volumes, the first one is the archive and the others are none.
@@ -137,14 +137,16 @@ class Zip:
         """A member as a stream; it ends at the declared size at the latest."""
         info = self._members[name]
         if info.flag_bits & 1 and not self._password:
-            raise InputError(
+            raise LockedError(
                 f'{self.path} is protected by a password: pass --set password=... '
                 '(owners send it by e-mail)'
             )
         try:
             return self._opened().open(info, pwd=self._password.encode() or None)
         except RuntimeError as error:
-            raise InputError(f'{self.path}: the password is wrong for {name}') from error
+            raise LockedError(
+                f'{self.path}: the password (--set password=...) is wrong for {name}'
+            ) from error
 
 
 def _no_file(info: zipfile.ZipInfo) -> bool:

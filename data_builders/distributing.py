@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from data_builders import common
+from data_builders import common, limits
 from dmsrl_jax.data import parallel
 from dmsrl_jax.errors import InputError
 
@@ -70,6 +70,8 @@ def _good(
 def _tried(make: Callable[[Any], Example], item: Any) -> Example | InputError | common.LeftOut:
     try:
         return make(item)
+    except limits.LockedError:
+        raise
     except (InputError, common.LeftOut) as error:
         return error
 

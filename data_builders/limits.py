@@ -1,4 +1,4 @@
-"""What is refused in archives: names that lead out of them, and decompression bombs."""
+"""What is refused in archives: names that lead out of them, bombs, and a wrong password."""
 
 import os
 import re
@@ -11,6 +11,10 @@ MAX_MEMBER = 4 * 2**30
 MAX_RATIO = 200
 _SMALL = 16 * 2**20
 _DRIVE = re.compile(r'[A-Za-z]:')
+
+
+class LockedError(InputError):
+    """An archive needs another password: no image is at fault, none may be left out for it."""
 
 
 def safe_name(name: str, where: str | os.PathLike[str]) -> str:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from data_builders.limits import LockedError
 from dmsrl_jax.errors import InputError
 
 
@@ -173,7 +174,7 @@ def failure(
         if with_password:
             names = ', '.join(name for name, _ in failures)
             hint = f'the password is wrong, or {names} cannot decrypt it'
-        return InputError(f'{path} is protected by a password: {hint}')
+        return LockedError(f'{path} is protected by a password: {hint}')
     said = [f'{name} could not open {path}: {_reason(text)}' for name, text in failures]
     if path.suffix.lower() == '.rar':
         others = ', '.join(p.name for p in PROGRAMS if '.rar' in p.kinds)

@@ -188,7 +188,7 @@ class TestPasswords:
             archive('').open('secret.txt')
 
     def test_wrong(self, layouts, tmp_path):
-        with pytest.raises(InputError, match='the password is wrong'):
+        with pytest.raises(limits.LockedError, match=r'the password .* is wrong'):
             encrypted(layouts, tmp_path)('nope').open('secret.txt')
 
     def test_right(self, layouts, tmp_path):

@@ -3,7 +3,7 @@ import types
 
 import pytest
 
-from data_builders import common, distributing, preparing
+from data_builders import common, distributing, limits, preparing
 from dmsrl_jax.data import corpora
 from dmsrl_jax.errors import InputError
 
@@ -12,6 +12,10 @@ def make(item):
     if item < 0:
         raise InputError(f'{item} is bad')
     return str(item), {'value': item}
+
+
+def locked(item):
+    raise limits.LockedError('wrong password')
 
 
 def builder(**changes):
@@ -36,6 +40,12 @@ class TestExamples:
         assert dropping.drops.as_dict() == {
             'corrupt image': {'count': 1, 'examples': ['number -2']}
         }
+
+    @pytest.mark.parametrize('workers', [0, 1])
+    def test_a_wrong_password_is_no_corrupt_image(self, workers):
+        dropping = builder(workers=workers, options={'on_corrupt': 'drop'})
+        with pytest.raises(limits.LockedError, match='wrong password'):
+            list(distributing.examples(dropping, 'train', [1, 2], locked))
 
     def test_nothing_left(self):
         with pytest.raises(InputError, match="no image is left in split 'test'"):
