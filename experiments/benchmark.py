@@ -123,8 +123,7 @@ def measure(flag: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError('torch is not installed: pip install torch==2.13.0, or other --sides')
     if len(chosen) < len(flag['sides']):
         print('torch is not installed: measuring this library alone', file=sys.stderr)
-    if flag['cpu_devices'] > 1:
-        mapping.devices(flag['cpu_devices'])  # the first call starts JAX
+    mapping.make_virtual(flag['cpu_devices'])
     on_cpu = jax.devices()[0].platform == 'cpu'
     # Virtual devices of a CPU share its cores.
     peak = (1 if on_cpu else jax.device_count()) * flops.peak(

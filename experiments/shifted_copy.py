@@ -47,8 +47,7 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
         raise InputError(f'{flag["corpus"]} has no labels to choose settings by; take a source')
     numbers: Sequence[int] = range(len(corpus))
     if flag['skew'] is not None:
-        labels = np.array([corpus[number]['label'] for number in numbers])
-        numbers = skewed(np.random.default_rng(flag['skew']), labels)
+        numbers = skewed(np.random.default_rng(flag['skew']), corpus.labels())
     out = pathlib.Path(flag['out'])
     try:
         (out / 'images').mkdir(parents=True)

@@ -13,6 +13,7 @@ from data_builders import (
     corpus,
     counts,
     distributing,
+    limits,
     sequences,
     splits,
     trees,
@@ -134,7 +135,7 @@ class Builder(corpus.Builder):
             reason = 'profile view' if session.view == clips.PROFILE else f'view {session.view}'
             self.drops.add(reason, name)
             return None
-        turn = self.options.get('turn', 'auto')
+        turn = self.options.get('turn', _OPTIONS['turn'][1])
         turned = turn == 'always' or (turn == 'auto' and not session.upright)
         return Clip((), session.view == clips.TWO, turned)
 
@@ -143,6 +144,8 @@ class Builder(corpus.Builder):
         try:
             with tree.local(path) as file:
                 length = video.count(file)
+        except limits.LockedError:
+            raise
         except InputError as error:
             if self.options.get('on_corrupt') != 'drop':
                 raise InputError(f'{error} {distributing.HINT}') from error
@@ -162,7 +165,7 @@ class Builder(corpus.Builder):
                 self._decoded = item.path, video.frames(file, clip.numbers)
         pixels = self._decoded[1][int(item.file.rpartition('#')[2])]
         if clip.two_views:
-            side = self.options.get('frontal', 'auto')
+            side = self.options.get('frontal', _OPTIONS['frontal'][1])
             if side == 'auto':
                 side = clips.frontal_side(self._decoded[1][clip.numbers[0]])
             pixels = clips.half(pixels, side)

@@ -32,7 +32,7 @@ def train(config: Any, workdir: pathlib.Path | str) -> dict[str, Any]:
         InputError: a mistake in config or data, a working folder of another config, a loss that is
             no longer finite, a disk that is full.
     """
-    mapping.devices(config.devices)  # before anything else starts JAX
+    mapping.make_virtual(config.devices)  # before anything starts JAX
     workdir = pathlib.Path(workdir).absolute()
     fresh = run.claim(workdir, config)
     if (workdir / 'result.json').exists():

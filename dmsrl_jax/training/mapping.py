@@ -1,6 +1,7 @@
 """Runs per-device functions on all devices, through `shard_map` (default) or `pmap`."""
 
 import contextlib
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -23,18 +24,26 @@ def is_first_process() -> bool:
     return jax.process_index() == 0
 
 
+def make_virtual(count: int) -> None:
+    """Makes `count` virtual devices of the CPU, if JAX has not started yet.
+
+    Small networks, whose single operations do not fill several cores, train faster so. Nothing
+    changes for a GPU or a TPU, where the user has said how many devices the CPU is, and for one of
+    several processes, which have their devices together.
+    """
+    flag = 'xla_force_host_platform_device_count' in os.environ.get('XLA_FLAGS', '')
+    told = flag or jax.config.jax_num_cpu_devices > 0
+    if count > 1 and not told and not jax.distributed.is_initialized():
+        with contextlib.suppress(RuntimeError):  # it has started
+            jax.config.update('jax_num_cpu_devices', count)
+
+
 def devices(count: int = 0) -> list[jax.Device]:
     """Returns the first `count` devices, all for 0.
-
-    Where JAX has not started yet and finds nothing but a CPU, the CPU becomes that many virtual
-    devices. Small networks, whose single operations do not fill several cores, train faster so.
 
     Raises:
         InputError: there are fewer, or some of several processes would be left without.
     """
-    if count > 1:
-        with contextlib.suppress(RuntimeError):  # it has started, or XLA_FLAGS says how many
-            jax.config.update('jax_num_cpu_devices', count)
     present = jax.devices()
     if jax.process_count() > 1 and count not in (0, len(present)):
         raise InputError(

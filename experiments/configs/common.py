@@ -38,7 +38,7 @@ def get_config(arg: str = '') -> ConfigDict:
             'accumulate': 1,
             'epochs': 15,  # passes over source
             'steps': 0,  # if not 0: length of the run, instead of epochs
-            'devices': 0,  # 0: all; a CPU becomes that many
+            'devices': 0,  # 0: all; a CPU is made into so many
             'mapping': 'shard_map',
             'method': 'dmsrl',
             **options,

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_builders import limits, video
 from data_builders.mmi import clips
 from dmsrl_jax.errors import InputError
 
@@ -187,6 +188,14 @@ class TestMistakes:
         assert sorted(built.labels()) == [file(2, n) for n in (0, 3, 4, 5)]
         monkeypatch.setattr(importlib.util, 'find_spec', lambda _: None)
         with pytest.raises(InputError, match='reading video needs PyAV or OpenCV'):
+            layouts.build('mmi', raw, tmp_path / 'out', on_corrupt='drop')
+
+    def test_a_wrong_password_is_no_corrupt_clip(self, layouts, raw, tmp_path, monkeypatch):
+        def locked(path):
+            raise limits.LockedError('wrong password')
+
+        monkeypatch.setattr(video, 'count', locked)
+        with pytest.raises(limits.LockedError, match='wrong password'):
             layouts.build('mmi', raw, tmp_path / 'out', on_corrupt='drop')
 
     def test_choices(self, layouts, tmp_path):

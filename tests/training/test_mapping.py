@@ -89,7 +89,8 @@ def test_devices():
 
 def test_a_cpu_becomes_as_many_devices_as_are_asked_for_first():
     program = (
-        'from dmsrl_jax.training import mapping as m; print(len(m.devices(2)), len(m.devices()))'
+        'from dmsrl_jax.training import mapping as m; m.make_virtual(2); '
+        'print(len(m.devices(2)), len(m.devices()))'
     )
     environment = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': ''}
     found = subprocess.run(

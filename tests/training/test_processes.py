@@ -45,7 +45,7 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 def start(number, port, workdir, data_dir):
     """Starts one of two processes, with one CPU device."""
     pair = 'synthetic_faces/studio,synthetic_faces/wild'
-    fields = {**SETTINGS, 'data_dir': data_dir}
+    fields = {**SETTINGS, 'data_dir': data_dir, 'devices': 2}  # of both together
     environment = {name: value for name, value in os.environ.items() if name != 'XLA_FLAGS'} | {
         'JAX_PLATFORMS': 'cpu',
         'JAX_NUM_CPU_DEVICES': '1',
