@@ -1,5 +1,6 @@
-"""The 3x3 convolution of the networks, with ways of its own on a CPU where XLA is slow there."""
+"""The convolution of the networks, with ways of its own on a CPU where XLA is slow there."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -7,7 +8,6 @@ import jax.numpy as jnp
 from jax import lax
 
 _NUMBERS = ('NHWC', 'HWIO', 'NHWC')
-_PADDING = ((1, 1), (1, 1))
 # Maps that are left to XLA on a CPU, too: those between, and the three channels of an image.
 _SMALL_PIXELS, _LARGE_PIXELS, _LEAST_CHANNELS = 4 * 4, 32 * 32, 12
 # With few channels a map is large from here on: the first layers of the tiny network.
@@ -16,81 +16,108 @@ _FEW_CHANNELS, _LARGE_WITH_FEW = 32, 12 * 12
 _BLOCK_PIXELS = 24 * 24
 
 
-def convolve3x3(
+def convolve(
     x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, **options: Any
 ) -> jax.Array:
-    """3x3 convolution of stride 1, padded by 1, in the place of `lax.conv_general_dilated`.
+    """A convolution padded by half of its kernel, in the place of `lax.conv_general_dilated`.
 
     On a CPU, XLA takes the weight gradient for a convolution whose kernel has the size of the map:
-    on large maps, that is up to five times slower than the matrix products of `_by_blocks`. On
-    maps smaller than the kernel it has no quick program at all; there, one matrix product of
-    patches stands for the convolution. Everything else, and all on other platforms, is
-    `lax.conv_general_dilated`.
+    on large maps, that is up to five times slower than the matrix products of `_by_blocks` (kernels
+    3x3 of stride 1). On maps smaller than the kernel it has no quick program at all; there, and for
+    1x1 kernels, one matrix product of patches stands for the convolution. Everything else, and all
+    on other platforms, is `lax.conv_general_dilated`.
 
     Args:
         x: [B, H, W, C].
-        kernel: [3, 3, C, features].
-        strides: (1, 1).
-        padding: ((1, 1), (1, 1)).
+        kernel: [k, k, C, features], k odd.
+        strides: (s, s).
+        padding: ((k // 2, k // 2),) * 2.
         **options: what else `lax.conv_general_dilated` is called with by `flax.linen.Conv`.
 
     Returns:
-        [B, H, W, features].
+        [B, ceil(H / s), ceil(W / s), features].
     """
-    pixels, channels = x.shape[1] * x.shape[2], x.shape[3]
-    large = _LARGE_WITH_FEW if channels <= _FEW_CHANNELS else _LARGE_PIXELS
-    if channels < _LEAST_CHANNELS or _SMALL_PIXELS < pixels < large:
+    kind = _kind(x.shape, kernel.shape[0], strides[0])
+    if kind == 'plain':
         return lax.conv_general_dilated(x, kernel, strides, padding, **options)
-    return _convolve(x, kernel)
+    return _convolve(x, kernel, strides[0], kind)
 
 
-def _plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return lax.conv_general_dilated(x, kernel, (1, 1), _PADDING, dimension_numbers=_NUMBERS)
+def _kind(shape: tuple[int, ...], size: int, stride: int) -> str:
+    """What a CPU does: `patches`, `blocks` (for the weight gradient), or `plain`."""
+    height, width, channels = shape[1:]
+    pixels = -(-height // stride) * -(-width // stride)
+    if channels < _LEAST_CHANNELS or size > 3:
+        return 'plain'
+    if size == 1 or pixels <= _SMALL_PIXELS:
+        return 'patches'
+    large = _LARGE_WITH_FEW if channels <= _FEW_CHANNELS else _LARGE_PIXELS
+    return 'blocks' if stride == 1 and pixels >= large else 'plain'
 
 
-def _is_small(x: jax.Array) -> bool:
-    return x.shape[1] * x.shape[2] <= _SMALL_PIXELS
+def _plain(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    padding = ((kernel.shape[0] // 2,) * 2,) * 2
+    return lax.conv_general_dilated(
+        x, kernel, (stride, stride), padding, dimension_numbers=_NUMBERS
+    )
 
 
-def _value(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    if _is_small(x):
-        return lax.platform_dependent(x, kernel, cpu=_by_patches, default=_plain)
-    return _plain(x, kernel)
+def _value(x: jax.Array, kernel: jax.Array, stride: int, kind: str) -> jax.Array:
+    plain, by_patches = (partial(f, stride=stride) for f in (_plain, _by_patches))
+    if kind == 'patches':
+        return lax.platform_dependent(x, kernel, cpu=by_patches, default=plain)
+    return plain(x, kernel)
 
 
-def _forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _value(x, kernel), (x, kernel)
+def _forward(
+    x: jax.Array, kernel: jax.Array, stride: int, kind: str
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _value(x, kernel, stride, kind), (x, kernel)
 
 
-def _backward(saved: tuple[jax.Array, jax.Array], g: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _backward(
+    stride: int, kind: str, saved: tuple[jax.Array, jax.Array], g: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     def of(convolve: Any) -> Any:
+        convolve = partial(convolve, stride=stride)
         return lambda x, kernel, g: jax.vjp(convolve, x, kernel)[1](g)
 
     def by_blocks(x: jax.Array, kernel: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
-        (towards_x,) = jax.vjp(lambda x: _plain(x, kernel), x)[1](g)
+        (towards_x,) = jax.vjp(lambda x: _plain(x, kernel, stride), x)[1](g)
         return towards_x, _by_blocks(x, g)
 
-    on_cpu = of(_by_patches) if _is_small(saved[0]) else by_blocks
+    on_cpu = of(_by_patches) if kind == 'patches' else by_blocks
     return lax.platform_dependent(*saved, g, cpu=on_cpu, default=of(_plain))
 
 
-_convolve = jax.custom_vjp(_value)
+_convolve = jax.custom_vjp(_value, nondiff_argnums=(2, 3))
 _convolve.defvjp(_forward, _backward)
 
 
-def _pad(x: jax.Array) -> jax.Array:
-    return jnp.pad(x, ((0, 0), *_PADDING, (0, 0)))
+def _pad(x: jax.Array, by: int = 1) -> jax.Array:
+    return jnp.pad(x, ((0, 0), (by, by), (by, by), (0, 0)))
 
 
-def _shifts(padded: jax.Array, height: int, width: int) -> list[jax.Array]:
-    """The nine neighbours of each pixel: of [A, H + 2, W + 2, ...] nine times [A, H, W, ...]."""
-    return [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+def _shifts(
+    padded: jax.Array, height: int, width: int, size: int = 3, stride: int = 1
+) -> list[jax.Array]:
+    """The neighbours of each pixel: size * size times [A, height, width, ...]."""
+    down, right = (stride * (n - 1) + 1 for n in (height, width))
+    return [
+        padded[:, i : i + down : stride, j : j + right : stride]
+        for i in range(size)
+        for j in range(size)
+    ]
 
 
-def _by_patches(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def _by_patches(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """The convolution as one matrix product."""
-    rows = jnp.concatenate(_shifts(_pad(x), *x.shape[1:3]), axis=-1).reshape(-1, 9 * x.shape[3])
-    return (rows @ kernel.reshape(rows.shape[1], -1)).reshape(*x.shape[:3], -1)
+    size = kernel.shape[0]
+    height, width = (-(-n // stride) for n in x.shape[1:3])
+    shifts = _shifts(_pad(x, size // 2), height, width, size, stride)
+    rows = jnp.concatenate(shifts, axis=-1).reshape(-1, size * size * x.shape[3])
+    product = rows @ kernel.reshape(rows.shape[1], -1)
+    return product.reshape(x.shape[0], height, width, -1)
 
 
 def _by_blocks(x: jax.Array, g: jax.Array) -> jax.Array:

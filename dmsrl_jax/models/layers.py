@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dmsrl_jax.errors import InputError
-from dmsrl_jax.models.convolution import convolve3x3
+from dmsrl_jax.models.convolution import convolve
 
 STATISTICS = ('shared', 'per_domain')
 
@@ -230,7 +230,7 @@ def conv(
         use_bias=use_bias,
         dtype=dtype,
         kernel_init=he_normal_fan_out,
-        conv_general_dilated=convolve3x3 if (size, strides) == (3, 1) else None,
+        conv_general_dilated=convolve,
         name=name,
     )
 

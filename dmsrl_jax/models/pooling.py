@@ -1,4 +1,4 @@
-"""Pooling of feature maps: windows of 2x2, and adaptive averages with PyTorch's bins."""
+"""Pooling of feature maps: maxima of 2x2 and 3x3 windows, adaptive averages of PyTorch's bins."""
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,19 @@ def max_pool(x: jax.Array) -> jax.Array:
     x = _pairs(x)
     rows = jnp.maximum(x[:, :, 0], x[:, :, 1])
     return jnp.maximum(rows[:, :, :, 0], rows[:, :, :, 1])
+
+
+def overlapping_max_pool(x: jax.Array) -> jax.Array:
+    """Max pooling over 3x3 windows of stride 2, padded by 1: [B, H, W, C] to half, rounded up.
+
+    As in PyTorch, but for equal maxima, which share the gradient as in `max_pool`.
+    """
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
+    for axis in (1, 2):
+        stop = x.shape[axis] - 2  # of the windows' first pixels
+        views = [jax.lax.slice_in_dim(x, i, stop + i, 2, axis) for i in range(3)]
+        x = jnp.maximum(jnp.maximum(views[0], views[1]), views[2])
+    return x
 
 
 def space_to_depth(x: jax.Array) -> jax.Array:

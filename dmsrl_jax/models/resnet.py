@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from dmsrl_jax.models import pooling
 from dmsrl_jax.models.layers import ConvBlock, Mode, xavier_normal
 
 # (blocks, bottleneck width, stride of the first block) of layer1 to layer4
@@ -92,8 +93,7 @@ class ResNet50(nn.Module):
             'statistics': self.statistics,
         }
         x = ConvBlock(64, 7, 2, use_bias=False, **shared, name='stem')(x, mode)
-        # symmetric padding, as in PyTorch; 'SAME' would pad one side only
-        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        x = pooling.overlapping_max_pool(x)
         for stage, (blocks, width, strides) in enumerate(_STAGES, start=1):
             for block in range(blocks):
                 step = strides if block == 0 else 1

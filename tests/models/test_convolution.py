@@ -1,5 +1,7 @@
 """The convolution of the networks against XLA's: values, gradients, and what is lowered where."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,55 +10,68 @@ from jax import export
 
 from dmsrl_jax.models import convolution, layers
 
-STRIDES, PADDING, NUMBERS = (1, 1), ((1, 1), (1, 1)), ('NHWC', 'HWIO', 'NHWC')
+NUMBERS = ('NHWC', 'HWIO', 'NHWC')
 
 
-def ours(x, kernel):
-    return convolution.convolve3x3(x, kernel, STRIDES, PADDING, dimension_numbers=NUMBERS)
+def ours(x, kernel, stride=1, convolve=convolution.convolve):
+    padding = ((kernel.shape[0] // 2,) * 2,) * 2
+    return convolve(x, kernel, (stride, stride), padding, dimension_numbers=NUMBERS)
 
 
-def plain(x, kernel):
-    return jax.lax.conv_general_dilated(x, kernel, STRIDES, PADDING, dimension_numbers=NUMBERS)
+def plain(x, kernel, stride=1):
+    return ours(x, kernel, stride, jax.lax.conv_general_dilated)
 
 
-def arrays(batch, height, width, channels, features, dtype=jnp.float32):
+def arrays(batch, height, width, channels, features, dtype=jnp.float32, size=3, stride=1):
     rng = np.random.default_rng(0)
-    shapes = (batch, height, width, channels), (3, 3, channels, features)
+    shapes = (batch, height, width, channels), (size, size, channels, features)
     x, kernel = (jnp.asarray(rng.normal(size=shape), dtype) for shape in shapes)
-    return x, kernel, jnp.asarray(rng.normal(size=(batch, height, width, features)), dtype)
+    out = (batch, -(-height // stride), -(-width // stride), features)
+    return x, kernel, jnp.asarray(rng.normal(size=out), dtype)
 
 
 def gradients(convolve, x, kernel, g):
     return jax.jit(lambda x, kernel, g: jax.vjp(convolve, x, kernel)[1](g))(x, kernel, g)
 
 
-# blocks of several rows; one row, as 37 is prime; a row longer than a block; patches of maps from
-# one pixel on; then what XLA does on a CPU, too
-SHAPES = [
-    (2, 32, 32, 16, 8),
-    (3, 37, 40, 17, 5),
-    (1, 2, 601, 16, 3),
-    (2, 4, 4, 16, 4),
-    (3, 2, 2, 20, 5),
-    (3, 1, 1, 16, 4),
-    (2, 31, 32, 33, 4),
-    (2, 11, 13, 32, 4),
-    (2, 12, 12, 12, 4),
-    (2, 24, 24, 12, 3),
-    (2, 4, 5, 16, 4),
-    (1, 40, 40, 3, 4),
+# shape, then side of the kernel and stride
+CASES = [
+    # blocks of several rows; one row, as 37 is prime; a row longer than a block
+    ((2, 32, 32, 16, 8), 3, 1),
+    ((3, 37, 40, 17, 5), 3, 1),
+    ((1, 2, 601, 16, 3), 3, 1),
+    ((2, 12, 12, 12, 4), 3, 1),
+    ((2, 24, 24, 12, 3), 3, 1),
+    # patches of maps from one pixel on, and of strided ones, even and odd
+    ((2, 4, 4, 16, 4), 3, 1),
+    ((3, 2, 2, 20, 5), 3, 1),
+    ((3, 1, 1, 16, 4), 3, 1),
+    ((2, 4, 4, 16, 4), 3, 2),
+    ((2, 7, 8, 16, 4), 3, 2),
+    # 1x1 kernels
+    ((2, 20, 9, 16, 4), 1, 1),
+    ((2, 8, 8, 16, 4), 1, 2),
+    ((2, 9, 7, 16, 4), 1, 2),
+    # what XLA does on a CPU, too
+    ((2, 31, 32, 33, 4), 3, 1),
+    ((2, 11, 13, 32, 4), 3, 1),
+    ((2, 4, 5, 16, 4), 3, 1),
+    ((1, 40, 40, 3, 4), 3, 1),
+    ((1, 40, 40, 16, 4), 3, 2),
+    ((1, 4, 4, 16, 4), 7, 2),
 ]
 
 
-@pytest.mark.parametrize('shape', SHAPES)
-def test_values_and_gradients_are_those_of_lax(shape):
-    x, kernel, g = arrays(*shape)
-    expected = plain(x, kernel)
+@pytest.mark.parametrize(('shape', 'size', 'stride'), CASES)
+def test_values_and_gradients_are_those_of_lax(shape, size, stride):
+    x, kernel, g = arrays(*shape, size=size, stride=stride)
+    convolve, reference = partial(ours, stride=stride), partial(plain, stride=stride)
+    expected = reference(x, kernel)
     np.testing.assert_allclose(
-        jax.jit(ours)(x, kernel), expected, rtol=1e-6, atol=2e-6 * np.abs(expected).max()
+        jax.jit(convolve)(x, kernel), expected, rtol=1e-6, atol=2e-6 * np.abs(expected).max()
     )
     for found, expected in zip(
-        gradients(ours, x, kernel, g), gradients(plain, x, kernel, g), strict=True
+        gradients(convolve, x, kernel, g), gradients(reference, x, kernel, g), strict=True
     ):
         assert found.dtype == expected.dtype
         scale = np.abs(expected).max()
@@ -75,9 +90,10 @@ def test_bfloat16_is_summed_in_float32():
     )
 
 
-def lowered(platform, side, channels=16):
-    x, kernel, g = arrays(1, side, side, channels, 4)
-    both = jax.jit(lambda x, kernel, g: (ours(x, kernel), jax.vjp(ours, x, kernel)[1](g)))
+def lowered(platform, side, channels=16, size=3, stride=1):
+    x, kernel, g = arrays(1, side, side, channels, 4, size=size, stride=stride)
+    convolve = partial(ours, stride=stride)
+    both = jax.jit(lambda x, kernel, g: (convolve(x, kernel), jax.vjp(convolve, x, kernel)[1](g)))
     return export.export(both, platforms=[platform])(x, kernel, g).mlir_module()
 
 
@@ -88,18 +104,21 @@ def test_a_cpu_takes_blocks_for_large_maps_and_patches_for_small_ones():
     assert 'stablehlo.while' not in lowered('cpu', 11, 32)
     assert 'stablehlo.dot_general' not in lowered('cpu', 11, 32)
     assert 'stablehlo.convolution' not in lowered('cpu', 4)
+    assert 'stablehlo.convolution' not in lowered('cpu', 8, stride=2)
+    assert 'stablehlo.convolution' in lowered('cpu', 9, stride=2)
+    assert 'stablehlo.convolution' not in lowered('cpu', 40, size=1)
 
 
-@pytest.mark.parametrize('side', [32, 16, 4])
-def test_other_platforms_have_convolutions_only(side):
-    program = lowered('cuda', side)
+@pytest.mark.parametrize(
+    ('side', 'size', 'stride'), [(32, 3, 1), (16, 3, 1), (4, 3, 1), (8, 3, 2), (8, 1, 1), (8, 1, 2)]
+)
+def test_other_platforms_have_convolutions_only(side, size, stride):
+    program = lowered('cuda', side, size=size, stride=stride)
     # value, value once more for the gradients, gradients with respect to map and kernel
     assert program.count('stablehlo.convolution') in (3, 4)
     assert 'stablehlo.while' not in program
     assert 'stablehlo.dot_general' not in program
 
 
-def test_it_is_what_3x3_layers_of_stride_1_use():
-    assert layers.conv(4, name='c').conv_general_dilated is convolution.convolve3x3
-    assert layers.conv(4, 1, name='c').conv_general_dilated is None
-    assert layers.conv(4, strides=2, name='c').conv_general_dilated is None
+def test_it_is_what_all_layers_use():
+    assert layers.conv(4, 1, strides=2, name='c').conv_general_dilated is convolution.convolve

@@ -1,9 +1,12 @@
 """Pooling against values written down by hand and against loops."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from dmsrl_jax.models import pooling
 
@@ -25,6 +28,26 @@ class TestMaxPool:
         x = jnp.asarray([[1.0, 4.0], [2.0, 3.0]])[None, :, :, None]
         gradient = jax.grad(lambda x: 5.0 * pooling.max_pool(x).sum())(x)
         np.testing.assert_array_equal(gradient[0, :, :, 0], [[0, 5], [0, 0]])
+
+
+class TestOverlappingMaxPool:
+    @pytest.mark.parametrize(('height', 'width'), [(6, 8), (7, 5), (1, 2)])
+    def test_values_and_gradients_are_those_of_flax(self, height, width):
+        x = jax.random.normal(jax.random.key(0), (2, height, width, 3))
+        reference = partial(
+            nn.max_pool, window_shape=(3, 3), strides=(2, 2), padding=((1, 1), (1, 1))
+        )
+        found, towards_x = jax.vjp(pooling.overlapping_max_pool, x)
+        expected, towards_x_expected = jax.vjp(reference, x)
+        np.testing.assert_array_equal(found, expected)
+        g = jax.random.normal(jax.random.key(1), found.shape)
+        np.testing.assert_allclose(towards_x(g)[0], towards_x_expected(g)[0], rtol=1e-6)
+
+    def test_no_padding_wins_over_negative_values(self):
+        x = jnp.asarray([[-3.0, -1.0], [-4.0, -2.0]])[None, :, :, None]
+        value, gradient = jax.value_and_grad(lambda x: pooling.overlapping_max_pool(x).sum())(x)
+        assert value == -1.0
+        np.testing.assert_array_equal(gradient[0, :, :, 0], [[0, 1], [0, 0]])
 
 
 class TestSpaceToDepth:
