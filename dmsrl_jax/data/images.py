@@ -97,7 +97,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if image.mode.startswith('I'):
         # Pillow would clip 16-bit values at 255 instead of scaling them.
         values = np.asarray(image).astype(np.int64)
-        if image.mode != 'I' or values.max() > 255:
+        if image.mode != 'I' or np.max(values) > 255:
             values = values // 257
         return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
     if image.mode == 'F':

@@ -33,12 +33,7 @@ class FaceCache(contextlib.AbstractContextManager['FaceCache']):
         self.path = pathlib.Path(path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = sqlite3.connect(self.path, timeout=_WAIT_SECONDS, isolation_level=None)
-            self._file.execute(
-                'CREATE TABLE IF NOT EXISTS faces '
-                '(detector TEXT, picture TEXT, found TEXT, PRIMARY KEY (detector, picture)) '
-                'WITHOUT ROWID'
-            )
+            self._file = _opened(self.path)
         except (OSError, sqlite3.Error) as error:
             raise InputError(
                 f'cannot open the list of found faces {self.path}: {error}; delete it'
@@ -76,8 +71,22 @@ class FaceCache(contextlib.AbstractContextManager['FaceCache']):
 
     def __exit__(self, *_: object) -> None:
         """Writes what is new and closes the file."""
-        self.flush()
-        self._file.close()
+        with contextlib.closing(self._file):
+            self.flush()
+
+
+def _opened(path: pathlib.Path) -> sqlite3.Connection:
+    file = sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None)
+    try:
+        file.execute(
+            'CREATE TABLE IF NOT EXISTS faces '
+            '(detector TEXT, picture TEXT, found TEXT, PRIMARY KEY (detector, picture)) '
+            'WITHOUT ROWID'
+        )
+    except sqlite3.Error:
+        file.close()
+        raise
+    return file
 
 
 def _values(face: Face) -> list[float]:
