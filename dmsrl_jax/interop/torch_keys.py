@@ -57,10 +57,15 @@ def _conv(key: str, path: Path, *, bias: bool) -> Iterator[Entry]:
         yield _entry(f'{key}.bias', ('params', *path, 'bias'))
 
 
-def _norm(key: str, path: Path) -> Iterator[Entry]:
-    """BatchNorm: weight, bias, running_mean, running_var."""
+def _scale(key: str, path: Path) -> Iterator[Entry]:
+    """LayerNorm, and the trained part of BatchNorm: weight, bias."""
     yield _entry(f'{key}.weight', ('params', *path, 'scale'))
     yield _entry(f'{key}.bias', ('params', *path, 'bias'))
+
+
+def _norm(key: str, path: Path) -> Iterator[Entry]:
+    """BatchNorm: weight, bias, running_mean, running_var."""
+    yield from _scale(key, path)
     yield _entry(f'{key}.running_mean', ('batch_stats', *path, 'mean'))
     yield _entry(f'{key}.running_var', ('batch_stats', *path, 'var'))
 
@@ -163,7 +168,7 @@ def _tiny(local: bool) -> Iterator[Entry]:
         yield from _units((16,), bias=False)
     before = 4 * 32 if local else 0
     yield from _dense_on_map('fc1.0', (*_BACKBONE, 'fc'), channels=96, before=before, bias=False)
-    yield from _norm('fc1.1', (*_BACKBONE, 'bn'))
+    yield from _scale('fc1.1', (*_BACKBONE, 'norm'))
     yield from _dense('fc2', _HEAD)
 
 

@@ -48,7 +48,8 @@ class Options:
         use_margin: the margin module.
         mutual_information: `mine`, `adversarial`, or `none` to leave the module out [adversarial].
         alpha: weight of the margin loss [0.01].
-        beta: weight of the mutual-information loss [0.01].
+        beta: weight of the mutual-information loss [0.01]. It makes the domains alike, class shares
+            included: 1 suits domains that show each expression equally often, 0.1 any others.
         margin: M of the margin loss, in squared feature units [100].
         cross_weight: lambda of the margin loss [0.01].
         centers: `separate` per domain [separate] or `common` to both.

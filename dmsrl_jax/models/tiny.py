@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from dmsrl_jax.models import pooling
-from dmsrl_jax.models.layers import BatchNorm, ConvBlock, Dropout, Mode, xavier_normal
+from dmsrl_jax.models.layers import ConvBlock, Dropout, Mode, xavier_normal
 from dmsrl_jax.models.multilevel import CORNERS, LocalBranch, corner_windows
 
 # (output channels, whether a 2x2 max-pool comes first)
@@ -60,8 +60,9 @@ class TinyBackbone(nn.Module):
         x = nn.Dense(
             self.feature_dim, use_bias=False, dtype=self.dtype, kernel_init=xavier_normal, name='fc'
         )(joined)
-        # Without it the layer dies on some data: all units off, the loss stays at ln C.
-        x = BatchNorm(self.dtype, self.axis_name, self.statistics, name='bn')(x, mode)
+        # Without it the layer dies on some data: all units off, the loss stays at ln C. BatchNorm
+        # would take away what a domain's images have in common, which here is its class shares.
+        x = nn.LayerNorm(epsilon=1e-5, dtype=self.dtype, name='norm')(x)
         outputs['features'] = Dropout(self.dropout, self.axis_name, name='dropout')(
             nn.relu(x), mode
         )

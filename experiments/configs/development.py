@@ -3,8 +3,8 @@
 Command (docs/results.md has the pairs, the runs that come before, and the figures):
     python experiments/tables.py --config experiments/configs/development.py:SOURCE,TARGET \\
         --config.model.pretrained='runs/dev-source/source_only/seed{seed}' --workdir runs/dev
-Time: 13 rows; 26 runs over two seeds take about 17 minutes on two CPU cores.
-Expected: on sketch -> studio alpha 2 before alpha 6; on the shifted copy nothing beyond the spread.
+Time: 17 rows; 34 runs over two seeds take about 20 minutes on two CPU cores.
+Expected: on sketch -> studio beta 1 first, alpha 6 last; with other class shares beta 0.1 first.
 """
 
 from ml_collections import ConfigDict
@@ -17,6 +17,10 @@ _GRID = (
     (6.0, 0.7, 0.1),
     (6.0, 0.7, 0.01),
     (2.0, 0.9, 0.1),
+    (2.0, 0.9, 0.3),
+    (2.0, 0.9, 1.0),
+    (2.0, 0.7, 0.1),
+    (2.0, 0.7, 0.3),
     (2.0, 0.7, 0.01),
     (1.0, 0.8, 0.1),
 )

@@ -41,19 +41,15 @@ class DomainStatistics(_BatchNorm):
         )
 
 
-class DomainBatchNorm1d(DomainStatistics, nn.BatchNorm1d):
-    """The one of features [B, C]."""
-
-
 class DomainBatchNorm2d(DomainStatistics, nn.BatchNorm2d):
     """The one of maps [B, C, H, W]."""
 
 
-def norm(channels: int, statistics: str, *, maps: bool = True) -> nn.Module:
-    """PyTorch's own BatchNorm, or the one with statistics per domain."""
+def norm(channels: int, statistics: str) -> nn.Module:
+    """PyTorch's own BatchNorm of maps, or the one with statistics per domain."""
     if statistics == 'shared':
-        return nn.BatchNorm2d(channels) if maps else nn.BatchNorm1d(channels)
-    return DomainBatchNorm2d(channels) if maps else DomainBatchNorm1d(channels)
+        return nn.BatchNorm2d(channels)
+    return DomainBatchNorm2d(channels)
 
 
 def init_convolutions(module: nn.Module) -> None:

@@ -215,7 +215,7 @@ class Tiny(Network):
             joined += 4 * 32
         self.fc1 = nn.Sequential(
             nn.Linear(joined, 256, bias=False),
-            norm(256, statistics, maps=False),
+            nn.LayerNorm(256),
             nn.ReLU(inplace=True),
             nn.Dropout(dropout),
         )
@@ -224,7 +224,7 @@ class Tiny(Network):
         layers.init_dense(self)
 
     def extract(self, images: torch.Tensor) -> torch.Tensor:
-        """Output of `fc1`, after BatchNorm, ReLU and dropout."""
+        """Output of `fc1`, after LayerNorm, ReLU and dropout."""
         maps = self.features(images)
         joined = maps.flatten(1)
         if self.local:

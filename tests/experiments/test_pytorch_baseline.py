@@ -54,7 +54,7 @@ def test_a_run_leaves_the_same_files(tiny_config, tiny_run, changes, images, tmp
 
 def test_it_learns_the_source(tiny_config, tmp_path):
     config = tiny_config(
-        devices=1, batch_size=64, steps=25, log_every=5, method='source_only', average=False
+        devices=1, batch_size=64, steps=60, log_every=5, method='source_only', average=False
     )
     train.train(config, tmp_path, device=CPU)
     lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
@@ -69,7 +69,7 @@ def test_the_average_starts_evaluation_from_averaged_weights(tiny_config):
     now, averaged = trainer.network.fc2.weight, trainer.average.network.fc2.weight
     # After the second step the decay is 2 / 11.
     torch.testing.assert_close(averaged, before + (1 - 2 / 11) * (now.detach() - before))
-    own, twin = (net.fc1[1].running_mean for net in (trainer.network, trainer.average.network))
+    own, twin = (net.features[2].running_mean for net in (trainer.network, trainer.average.network))
     assert own is twin
 
 

@@ -100,7 +100,8 @@ def test_values_land_where_they_belong(state_dict):
     assert dense[100, 9] == state_dict['fc1.0.weight'][9, 100]
     inputs = (128 + (1 * 4 + 3) * 96 + 50, 128 + 50 * 16 + 1 * 4 + 3)
     assert dense[inputs[0], 9] == state_dict['fc1.0.weight'][9, inputs[1]]
-    assert stats['bn']['mean'][4] == state_dict['fc1.1.running_mean'][4] != 0
+    assert stats['block1']['norm']['mean'][4] == state_dict['features.6.running_mean'][4] != 0
+    assert backbone['norm']['scale'][4] == state_dict['fc1.1.weight'][4]
     assert (
         stats['top_right']['block0']['norm']['var'][2]
         == (state_dict['sp_unit3.localnet.1.running_var'][2])
@@ -196,8 +197,9 @@ def test_a_network_without_branches(state_dict):
 def test_shared_statistics_become_those_of_both_domains(state_dict):
     model = models.create(NAME, statistics='per_domain')
     like = jax.jit(model.init)(jax.random.key(0), jnp.zeros((2, SIZE, SIZE, 3)))
-    stats = torch_weights.load(NAME, state_dict, like=like)['batch_stats']['backbone']['bn']['mean']
-    np.testing.assert_array_equal(stats, np.stack([state_dict['fc1.1.running_mean']] * 2))
+    stats = torch_weights.load(NAME, state_dict, like=like)['batch_stats']['backbone']
+    expected = np.stack([state_dict['features.6.running_mean']] * 2)
+    np.testing.assert_array_equal(stats['block1']['norm']['mean'], expected)
 
 
 def test_the_second_trunk_of_the_authors_resnet_is_ignored():

@@ -23,7 +23,7 @@ PARAMETERS = {
 }
 BATCH_NORM_CHANNELS = {
     'resnet50_multilevel': 26_560,
-    'tiny_multilevel': 32 + 32 + 64 + 96 + 4 * 16 + 256,
+    'tiny_multilevel': 32 + 32 + 64 + 96 + 4 * 16,
     'vgg16': 4_224,
     'vgg16_multilevel': 4_224 + 4 * (256 + 128 + 64),
 }

@@ -121,8 +121,9 @@ def test_intermediates_are_joined_into_the_features(variables):
     np.testing.assert_array_equal(outputs['global'], outputs['map'].reshape(2, -1))
     joined = jnp.concatenate([outputs['local'], outputs['global']], axis=1)
     backbone = params['backbone']
-    hidden = joined @ backbone['fc']['kernel'] / np.sqrt(1 + 1e-5)  # fresh running statistics
-    features = np.maximum(hidden, 0)
+    hidden = joined @ backbone['fc']['kernel']
+    spread = np.sqrt(hidden.var(axis=1, keepdims=True) + 1e-5)
+    features = np.maximum((hidden - hidden.mean(axis=1, keepdims=True)) / spread, 0)
     np.testing.assert_allclose(outputs['features'], features, rtol=1e-4, atol=1e-5)
     logits = outputs['features'] @ params['head']['kernel'] + params['head']['bias'][None]
     np.testing.assert_allclose(outputs['logits'], logits, rtol=1e-4, atol=1e-5)

@@ -24,12 +24,11 @@ def test_twenty_steps_in_float64():
     assert max(found.layers.values()) < 1e-6
 
 
-@pytest.mark.parametrize(('steps', 'momentum'), [(1, 1e-5), (20, 2e-2)])
+@pytest.mark.parametrize(('steps', 'momentum'), [(1, 1e-5), (20, 3e-3)])
 def test_steps_in_float32(steps, momentum):
     """Rounding grows from step to step, in momentum buffers most: see docs/parity.md."""
     found = compared(steps, double=False)
-    assert found.losses['loss'] < 1e-4
-    assert max(found.losses.values()) < (1e-5 if steps == 1 else 1e-3)
+    assert max(found.losses.values()) < (1e-5 if steps == 1 else 1e-4)
     buffers = {name: v for name, v in found.layers.items() if name.startswith('momentum')}
     others = [v for name, v in found.layers.items() if name not in buffers]
     assert max(others) < (1e-5 if steps == 1 else 1e-3)
