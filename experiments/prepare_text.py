@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dmsrl_jax.data import corpora
-from dmsrl_jax.errors import python_command
+from dmsrl_jax.errors import InputError, python_command
 from dmsrl_jax.expressions import EXPRESSIONS
 
 _LISTED = 4
@@ -99,13 +99,15 @@ def _with_protocols(name: str) -> str:
 
 
 def help_text(name: str) -> str:
-    """A builder's README, protocols and options."""
+    """A builder's README, protocols and options; InputError for a protocol that it has not."""
     from data_builders import preparing
 
-    module = corpora.builder_module(name)
+    module, (corpus, _, protocol) = corpora.builder_module(name), name.partition('/')
+    protocols = getattr(module, 'PROTOCOLS', {})
+    if protocol and protocols and protocol not in protocols:
+        raise InputError(f'{corpus} has no protocol {protocol!r}; it has {", ".join(protocols)}')
     readme = pathlib.Path(module.__file__ or '').with_name('README.md')
     command = f'{python_command()} experiments/prepare.py --corpus {name}'
-    protocols = getattr(module, 'PROTOCOLS', {})
     command += '[/PROTOCOL]' if protocols and '/' not in name else ''
     command += ' --manual_dir DIR' if getattr(module, 'NEEDS', '') else ''
     lines = ['', f'Command: {command} [--set option=value ...]']

@@ -13,6 +13,12 @@ from data_builders.synthetic_faces.scenes import DOMAINS, check
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import EXPRESSIONS, NUM_CLASSES
 
+PROTOCOLS = {
+    'studio': 'frontal, even light, grey background',
+    'wild': 'pose, light, colour cast, clutter, occlusion, blur, compression',
+    'sketch': 'line drawings',
+    'infrared': 'as an infrared camera sees faces',
+}
 SPLITS = ('train', 'test')
 IMAGES_PER_SUBJECT = 2 * NUM_CLASSES
 _SUBJECTS_PER_SPLIT = 1_000_000

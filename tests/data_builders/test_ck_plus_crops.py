@@ -8,15 +8,19 @@ WORDS = {'anger': 5, 'disgust': 2, 'fear': 1, 'happy': 3, 'sadness': 4, 'surpris
 AGRA = {'Surprised': 0, 'Fear': 1, 'Disgust': 2, 'Happy': 3, 'Sad': 4, 'Anger': 5, 'Neutral': 6}
 
 
-@pytest.fixture(scope='module')
-def ck48(layouts, tmp_path_factory):
-    root = tmp_path_factory.mktemp('ck48')
+def ck48_files():
     names = [
         f'CK+48/{word}/S{10 + i % 4:03d}_00{i}_000000{frame}.png'
         for i, word in enumerate([*WORDS, 'contempt'])
         for frame in (17, 18, 19)
     ]
-    layouts.plant(root / 'raw', dict.fromkeys(names) | {'CK+48/anger/Thumbs.db': 'x'})
+    return dict.fromkeys(names) | {'CK+48/anger/Thumbs.db': 'x'}
+
+
+@pytest.fixture(scope='module')
+def ck48(layouts, tmp_path_factory):
+    root = tmp_path_factory.mktemp('ck48')
+    layouts.plant(root / 'raw', ck48_files())
     return layouts.build('ck_plus/ck48', root / 'raw', root / 'out')
 
 
@@ -28,6 +32,11 @@ class TestCk48:
             for frame in (17, 18, 19)
         }
         assert ck48.drops() == {'label contempt': 3}
+
+    def test_the_archive_as_sent(self, layouts, ck48, tmp_path):
+        layouts.pack(tmp_path / 'raw/CK+48.zip', ck48_files())
+        built = layouts.build('ck_plus/ck48', tmp_path / 'raw', tmp_path / 'out')
+        assert built.labels() == ck48.labels()
 
     def test_no_person_is_in_both_parts(self, ck48):
         people = [{row['subject'] for row in part.values()} for part in ck48.records.values()]

@@ -14,7 +14,7 @@ from dmsrl_jax.errors import InputError
 
 DOCS = pathlib.Path(__file__).parents[2] / 'docs' / 'corpora.md'
 LICENSED = [
-    name for name in corpora.registered() if hasattr(corpora.builder_module(name), 'PROTOCOLS')
+    name for name in corpora.registered() if hasattr(corpora.builder_module(name).Builder, 'COUNTS')
 ]
 NAMES = ['train_00001', 'train_00002', 'train_00003', 'train_00004', 'test_0001', 'test_0002']
 

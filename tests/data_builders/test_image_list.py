@@ -1,7 +1,6 @@
 import io
 import pathlib
 
-import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
@@ -9,6 +8,7 @@ from PIL import Image
 from data_builders import common, preparing
 from data_builders.image_list import found, lists
 from data_builders.image_list import image_list_dataset_builder as image_list
+from data_builders.synthetic_faces.render import render_encoded
 from dmsrl_jax.data import corpora
 from dmsrl_jax.errors import InputError
 
@@ -18,8 +18,8 @@ DEFAULTS = {name: default for name, (_, default, _) in image_list.options().item
 
 def picture(seed: int, kind: str = 'PNG') -> bytes:
     out = io.BytesIO()
-    values = np.random.default_rng(seed).integers(0, 256, (8, 8, 3)).astype(np.uint8)
-    Image.fromarray(values).save(out, kind)
+    face, _ = render_encoded(seed % 7, 'studio', size=32, subject_seed=seed, sample_seed=0)
+    Image.open(io.BytesIO(face)).save(out, kind)
     return out.getvalue()
 
 

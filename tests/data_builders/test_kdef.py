@@ -19,10 +19,9 @@ def black():
     return out.getvalue()
 
 
-@pytest.fixture(scope='module')
-def raw(layouts, tmp_path_factory):
+def files():
     names = {f'KDEF/{name[:4]}/{name}': None for name in STRAIGHT | ANGLES}
-    files = names | {
+    more = {
         'KDEF/AF01/AF01SUFR.JPG': black(),  # on the list of black pictures
         'KDEF/BM05/BM05SUFR.JPG': black(),  # not on it
         'KDEF/BM22/BM22DIHL.JPG': b'cut',  # on the list, and broken
@@ -32,8 +31,12 @@ def raw(layouts, tmp_path_factory):
         'AKDEF/FAFFL.JPG': None,
         'AKDEF/MNES.JPG': None,
     }
-    root = tmp_path_factory.mktemp('kdef')
-    return layouts.plant(root, {f'KDEF_and_AKDEF/{name}': data for name, data in files.items()})
+    return {f'KDEF_and_AKDEF/{name}': data for name, data in (names | more).items()}
+
+
+@pytest.fixture(scope='module')
+def raw(layouts, tmp_path_factory):
+    return layouts.plant(tmp_path_factory.mktemp('kdef'), files())
 
 
 @pytest.fixture(scope='module')
@@ -47,6 +50,11 @@ def test_straight_views(straight):
     assert straight.drops() == {}
     row = straight.all['BF01AFS.JPG']
     assert [row[key] for key in ('subject', 'angle', 'series')] == ['F01', 'S', 'B']
+
+
+def test_the_archive_as_sent(layouts, tmp_path):
+    layouts.pack(tmp_path / 'raw/KDEF_and_AKDEF.zip', files())
+    assert layouts.build('kdef', tmp_path / 'raw', tmp_path / 'out').labels() == STRAIGHT
 
 
 def test_a_person_of_both_series_is_in_one_split(straight):

@@ -38,6 +38,12 @@ class TestCsv:
         assert built.drops() == {'test set, no labels': 1, missing: 1}
         assert built.counts()['train images'] == (7, 891, False)
 
+    def test_the_archive_as_sent(self, layouts, tmp_path):
+        layouts.pack(tmp_path / 'raw/archive.zip', copy())
+        built = layouts.build('sfew/csv', tmp_path / 'raw', tmp_path / 'out')
+        assert {len(built.labels(split)) for split in ('train', 'validation')} == {len(WORDS)}
+        assert built.labels()['Val/Fear/Other_2.png'] == 1
+
     @pytest.mark.parametrize(
         ('files', 'message'),
         [

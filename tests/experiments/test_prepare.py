@@ -67,6 +67,17 @@ class TestCommand:
         for option in corpora.builder_module(name).options():
             assert f'\n  {option}=' in out
 
+    def test_help_of_a_protocol(self, capsys):
+        run('--corpus=ck_plus/peak1', '--help_corpus')
+        assert (
+            'experiments/prepare.py --corpus ck_plus/peak1 --manual_dir' in capsys.readouterr().out
+        )
+        run('--corpus=image_list/mine', '--help_corpus')
+        for name in ('ck_plus/nope', 'raf_db/aligned/x', 'synthetic_faces/nope'):
+            corpus, _, protocol = name.partition('/')
+            with pytest.raises(InputError, match=f"{corpus} has no protocol '{protocol}'; it has "):
+                run(f'--corpus={name}', '--help_corpus')
+
     def test_summary_of_drops(self):
         classes = dict.fromkeys(EXPRESSIONS, 2)
         report = {
