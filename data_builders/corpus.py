@@ -30,6 +30,29 @@ def configs(protocols: Mapping[str, str]) -> list[tfds.core.BuilderConfig]:
     ]
 
 
+def chosen(
+    builder: type[tfds.core.DatasetBuilder], protocol: str | None
+) -> tfds.core.BuilderConfig:
+    """The config of a protocol.
+
+    Args:
+        builder: the class.
+        protocol: its name, None for the first one.
+
+    Returns:
+        One of the builder's configs.
+
+    Raises:
+        InputError: no such protocol; the message tells what there is.
+    """
+    known = {config.name: config for config in builder.BUILDER_CONFIGS}
+    name = protocol or next(iter(known))
+    if name not in known:
+        texts = '\n'.join(f'  {key}: {config.description}' for key, config in known.items())
+        raise InputError(f'{builder.name} has no protocol {name!r}; it has\n{texts}')
+    return known[name]
+
+
 def make(
     builder: type['Builder'],
     config_name: str | None,
@@ -52,16 +75,12 @@ def make(
     Raises:
         InputError: no such protocol, an unknown option, or a value out of range.
     """
-    known = {config.name: config for config in builder.BUILDER_CONFIGS}
-    name = config_name or next(iter(known))
-    if name not in known:
-        texts = '\n'.join(f'  {key}: {config.description}' for key, config in known.items())
-        raise InputError(f'{builder.name} has no protocol {name!r}; it has\n{texts}')
+    config = chosen(builder, config_name)
     if values.get('on_corrupt', 'error') not in ('error', 'drop'):
         raise InputError(f'on_corrupt={values["on_corrupt"]!r} must be error or drop')
     if not -0.5 < values.get('margin', 0.0) < math.inf:
         raise InputError(f'margin={values["margin"]} must be a finite number above -0.5')
-    made = common.make(builder, options, values, config=known[name], **folders)
+    made = common.make(builder, options, values, config=config, **folders)
     assert isinstance(made, Builder)
     return made
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dmsrl_jax.data import corpora
-from dmsrl_jax.errors import InputError, python_command
+from dmsrl_jax.errors import python_command
 from dmsrl_jax.expressions import EXPRESSIONS
 
 _LISTED = 4
@@ -100,12 +100,12 @@ def _with_protocols(name: str) -> str:
 
 def help_text(name: str) -> str:
     """A builder's README, protocols and options; InputError for a protocol that it has not."""
-    from data_builders import preparing
+    from data_builders import corpus, preparing
 
-    module, (corpus, _, protocol) = corpora.builder_module(name), name.partition('/')
+    module = corpora.builder_module(name)
     protocols = getattr(module, 'PROTOCOLS', {})
-    if protocol and protocols and protocol not in protocols:
-        raise InputError(f'{corpus} has no protocol {protocol!r}; it has {", ".join(protocols)}')
+    if protocols:
+        corpus.chosen(module.Builder, name.partition('/')[2])
     readme = pathlib.Path(module.__file__ or '').with_name('README.md')
     command = f'{python_command()} experiments/prepare.py --corpus {name}'
     command += '[/PROTOCOL]' if protocols and '/' not in name else ''

@@ -120,7 +120,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     }
     workers, beam, total = 0, False, 0
     BUILDER_CONFIGS: ClassVar = [
-        FacesConfig(name=name, description=f'{name} images') for name in DOMAINS
+        FacesConfig(name=name, description=text) for name, text in PROTOCOLS.items()
     ]
 
     def _create_builder_config(self, builder_config: Any, version: Any) -> Any:
@@ -188,6 +188,6 @@ def make_builder(
         )
     domain = DOMAINS[0] if name is None else name
     check(domain)
-    config = FacesConfig(name=domain, description=f'{domain} images', **values)
+    config = FacesConfig(name=domain, description=PROTOCOLS[domain], **values)
     _check(config)
     return Builder(config=config, data_dir=data_dir, file_format='array_record')

@@ -5,14 +5,13 @@ import math
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm
 
 SOURCE, TARGET = 0, 1
 STATISTICS = ('shared', 'per_domain')
 
 
-class DomainStatistics(_BatchNorm):
-    """BatchNorm with running statistics [2, C], a row per domain, and one set of weights.
+class DomainBatchNorm(nn.BatchNorm2d):
+    """BatchNorm of maps [B, C, H, W], a row of statistics [2, C] per domain, one set of weights.
 
     `domain` chooses the row that a pass updates, or evaluates with; `Network.forward` sets it.
     """
@@ -41,15 +40,9 @@ class DomainStatistics(_BatchNorm):
         )
 
 
-class DomainBatchNorm2d(DomainStatistics, nn.BatchNorm2d):
-    """The one of maps [B, C, H, W]."""
-
-
 def norm(channels: int, statistics: str) -> nn.Module:
     """PyTorch's own BatchNorm of maps, or the one with statistics per domain."""
-    if statistics == 'shared':
-        return nn.BatchNorm2d(channels)
-    return DomainBatchNorm2d(channels)
+    return nn.BatchNorm2d(channels) if statistics == 'shared' else DomainBatchNorm(channels)
 
 
 def init_convolutions(module: nn.Module) -> None:

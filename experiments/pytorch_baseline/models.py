@@ -34,7 +34,7 @@ class Network(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.domain_norms: list[layers.DomainStatistics] = []
+        self.domain_norms: list[layers.DomainBatchNorm] = []
 
     def extract(self, images: torch.Tensor) -> torch.Tensor:
         """Features [B, D] of images [B, 3, H, W]."""
@@ -283,5 +283,5 @@ def create(
         network = Tiny(num_classes, size, local=local, **common)
     else:
         network = VGG16(num_classes, size, local=local and name != 'vgg16', **common)
-    network.domain_norms = [m for m in network.modules() if isinstance(m, layers.DomainStatistics)]
+    network.domain_norms = [m for m in network.modules() if isinstance(m, layers.DomainBatchNorm)]
     return network

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from dmsrl_jax.data import corpora, pipeline, reading
+from dmsrl_jax.data import corpora, pipeline
 from dmsrl_jax.training import loop, run
 from experiments.configs import pair
 
@@ -134,12 +134,8 @@ def test_every_corpus_is_source_and_target(data_dir):
 
 def test_batches(data_dir):
     names = list(corpora.prepared(data_dir))
-    decoded = {
-        name: reading.decode_all(corpora.load(name, 'train', data_dir=data_dir), 16)
-        for name in names
-    }
     for source, target in itertools.permutations(names, 2):
-        pictures = decoded[source], decoded[target]
+        pictures = (corpora.load(name, 'train', data_dir=data_dir) for name in (source, target))
         batch = next(pipeline.paired_batches(*pictures, batch_size=4, size_s=16, seed=0))
         assert batch['image_s'].shape == batch['image_t'].shape == (4, 16, 16, 3)
 

@@ -75,7 +75,9 @@ class TestCommand:
         run('--corpus=image_list/mine', '--help_corpus')
         for name in ('ck_plus/nope', 'raf_db/aligned/x', 'synthetic_faces/nope'):
             corpus, _, protocol = name.partition('/')
-            with pytest.raises(InputError, match=f"{corpus} has no protocol '{protocol}'; it has "):
+            with pytest.raises(
+                InputError, match=f"{corpus} has no protocol '{protocol}'; it has\n  "
+            ):
                 run(f'--corpus={name}', '--help_corpus')
 
     def test_summary_of_drops(self):

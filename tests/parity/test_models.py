@@ -112,7 +112,8 @@ def check_training(name, twin, model, variables, bound, dtype=np.float32):
     assert deviation(features, torch.cat([e.features for e in expected])) < bound
     found = torch_weights.to_state_dict(name, {'params': variables['params'], 'batch_stats': stats})
     running = {k: v for k, v in twin.state_dict().items() if 'running' in k}
-    assert len(running) >= 8
+    norms = [m for m in twin.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    assert len(running) == 2 * len(norms) >= 8
     assert all(found[key].shape == value.shape for key, value in running.items())
     assert max(deviation(found[key], value) for key, value in running.items()) < bound
 
