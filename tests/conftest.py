@@ -41,14 +41,16 @@ def camera_data(tiny_data, tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def tiny_config(tiny_data):
-    """Makes configs of a dmsrl run of three steps on two devices; keywords change fields."""
+    """Makes configs of a dmsrl run of three steps on two devices; keywords change fields.
+
+    BatchNorm keeps statistics per domain, so that scoring a domain with the other's shows.
+    """
     from experiments.configs import pair
 
     def make(**changes):
         config = pair.get_config('synthetic_faces/studio,synthetic_faces/wild')
-        config.update_from_flattened_dict(
-            {'data_dir': str(tiny_data), 'steps': 3, 'batch_size': 8, 'devices': 2, **changes}
-        )
+        short = {'data_dir': str(tiny_data), 'steps': 3, 'batch_size': 8, 'devices': 2}
+        config.update_from_flattened_dict({**short, 'model.statistics': 'per_domain', **changes})
         return config.lock()
 
     return make

@@ -54,8 +54,9 @@ def create(name: str, num_classes: int = 7, **options: Any) -> Classifier:
         **options: `dtype` of the computation ('float32' or 'bfloat16'; parameters, BatchNorm and
             outputs are float32), `dropout` rate (0.5), `axis_name` of the device axis over which
             training synchronises batch statistics (None: one device), `local` (True; False leaves
-            out the local branches, or all levels but the first; `vgg16` has none), running
-            `statistics` ('shared' by both domains or 'per_domain').
+            out the local branches, or all levels but the first; `vgg16` has none), BatchNorm's
+            `statistics` ('shared': a batch's own of each domain, one running average; 'per_domain':
+            two running averages; 'joint': both domains of a batch together).
 
     Returns:
         A Linen module; see `Classifier` for its call.

@@ -9,7 +9,7 @@ from flax import linen as nn
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.models.convolution import convolve
 
-STATISTICS = ('shared', 'per_domain')
+STATISTICS = ('shared', 'per_domain', 'joint')
 
 # variance 2 / (kernel height * kernel width * output channels), not truncated
 he_normal_fan_out = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')
@@ -140,13 +140,14 @@ def batch_moments(
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation with statistics per domain, PyTorch's semantics and float32 arithmetic.
+    """Batch normalisation that knows two domains, PyTorch's semantics and float32 arithmetic.
 
     In training each domain of the batch is normalised by its own mean and biased variance, over
     all devices of `axis_name`. Running averages keep `momentum` of the old value and take
     PyTorch's unbiased variance. With statistics 'shared' there is one set of them, which sees the
     source first, then the target, exactly as in two passes; with 'per_domain' there is a row for
     each domain. One domain at a time (domains=1) then updates row `domain`, or both if it is None.
+    With 'joint' the whole batch has one mean and variance, as if it were of one domain.
     """
 
     dtype: Any = jnp.float32
@@ -165,7 +166,8 @@ class BatchNorm(nn.Module):
         scale = self.param('scale', nn.initializers.ones, (channels,), jnp.float32)
         bias = self.param('bias', nn.initializers.zeros, (channels,), jnp.float32)
         if mode.train and not self.is_initializing():
-            mean, var, count = batch_moments(x, mode.domains, self.axis_name)
+            domains = 1 if self.statistics == 'joint' else mode.domains
+            mean, var, count = batch_moments(x, domains, self.axis_name)
             running_mean.value = self._updated(running_mean.value, mean, mode)
             unbiased = var * (count / (count - 1))
             running_var.value = self._updated(running_var.value, unbiased, mode)

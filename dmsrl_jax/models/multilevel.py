@@ -97,7 +97,8 @@ class Classifier(nn.Module):
             train: batch statistics and dropout on. The caller makes `batch_stats` mutable and gives
                 the rng `dropout`.
             domains: 2 in training if the batch is [source; target] stacked, equally many of each:
-                batch statistics are then per domain, equal to two passes. Ignored in evaluation.
+                batch statistics are then per domain, equal to two passes, unless they are `joint`.
+                Ignored in evaluation.
             domain: with running statistics per domain, the domain (0 source, 1 target) whose
                 statistics evaluation uses (default: target), or that a training batch of one domain
                 updates (default: both).

@@ -181,7 +181,7 @@ def _forward(
     key: jax.Array,
     settings: StepSettings,
 ) -> tuple[dict[str, dict[str, jax.Array]], Any]:
-    """One fused pass over all domains, with BatchNorm statistics per domain."""
+    """One fused pass over all domains."""
     outputs, changed = settings.model.apply(
         {'params': model_params(params), 'batch_stats': batch_stats},
         jnp.concatenate(images),

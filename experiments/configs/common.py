@@ -47,7 +47,7 @@ def get_config(arg: str = '') -> ConfigDict:
                 'local': True,
                 'dropout': 0.2,
                 'dtype': 'float32',
-                'statistics': 'per_domain',
+                'statistics': 'joint',  # of BatchNorm, see models.create
                 'pretrained': '',  # weights of a PyTorch network or trunk, or the workdir of a run
             },
             'average': True,  # evaluate an average of the parameters

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 SOURCE, TARGET = 0, 1
-STATISTICS = ('shared', 'per_domain')
+STATISTICS = ('shared', 'per_domain', 'joint')
 
 
 class DomainBatchNorm(nn.BatchNorm2d):
@@ -42,7 +42,7 @@ class DomainBatchNorm(nn.BatchNorm2d):
 
 def norm(channels: int, statistics: str) -> nn.Module:
     """PyTorch's own BatchNorm of maps, or the one with statistics per domain."""
-    return nn.BatchNorm2d(channels) if statistics == 'shared' else DomainBatchNorm(channels)
+    return DomainBatchNorm(channels) if statistics == 'per_domain' else nn.BatchNorm2d(channels)
 
 
 def init_convolutions(module: nn.Module) -> None:

@@ -124,7 +124,7 @@ class DMSRL(SourceOnly):
         `predicted` are a teacher's outputs on the target batch, from which pseudo labels come
         instead of the network's own.
         """
-        source, target = self.network(images_s, SOURCE), self.network(images_t, TARGET)
+        source, target = self.network.pair(images_s, images_t)
         return self.combine(source, labels_s, target, weight, scale, predicted)
 
     def combine(

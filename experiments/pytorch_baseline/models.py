@@ -26,7 +26,7 @@ class Network(nn.Module):
     """A trunk with features and a linear head.
 
     A training batch holds one domain: batch statistics belong to it, and the running ones see the
-    domains in the order of the calls.
+    domains in the order of the calls. Where they are joint, `pair` puts both into one batch.
     """
 
     feature_dim: int
@@ -35,6 +35,7 @@ class Network(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.domain_norms: list[layers.DomainBatchNorm] = []
+        self.joint = False
 
     def extract(self, images: torch.Tensor) -> torch.Tensor:
         """Features [B, D] of images [B, 3, H, W]."""
@@ -52,6 +53,14 @@ class Network(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             logits = head(features)
         return Outputs(logits, features)
+
+    def pair(self, images_s: torch.Tensor, images_t: torch.Tensor) -> tuple[Outputs, Outputs]:
+        """Outputs of a source and a target batch of one size."""
+        if not self.joint:
+            return self(images_s, layers.SOURCE), self(images_t, layers.TARGET)
+        both = self(torch.cat([images_s, images_t]))
+        source, target = zip(*(part.chunk(2) for part in both), strict=True)
+        return Outputs(*source), Outputs(*target)
 
     def local_features(self, maps: torch.Tensor) -> torch.Tensor:
         """Features [B, 4 n] of the windows top-left, top-right, bottom-left, bottom-right."""
@@ -263,7 +272,8 @@ def create(
             default 224, for `tiny_multilevel` 48. `vgg16` and the ResNet take any size.
         dropout: rate behind the hidden dense layers; the ResNet has none.
         local: whether to have the local branches (all levels, in the ResNet); `vgg16` has none.
-        statistics: running statistics, 'shared' by both domains or 'per_domain'.
+        statistics: of BatchNorm: a batch's own of each domain, with running averages 'shared' by
+            both or kept 'per_domain', or 'joint' ones of both domains in one batch.
 
     Raises:
         InputError: unknown name or statistics.
@@ -283,5 +293,6 @@ def create(
         network = Tiny(num_classes, size, local=local, **common)
     else:
         network = VGG16(num_classes, size, local=local and name != 'vgg16', **common)
+    network.joint = statistics == 'joint'
     network.domain_norms = [m for m in network.modules() if isinstance(m, layers.DomainBatchNorm)]
     return network

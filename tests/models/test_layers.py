@@ -116,6 +116,27 @@ class TestBatchNorm:
         traced = jax.jit(lambda d: norm.apply(variables, x_t, Mode(domain=d)))
         np.testing.assert_allclose(traced(0), source, rtol=1e-6)
 
+    def test_joint_statistics_are_those_of_both_domains(self):
+        x = np.concatenate([normal(0, 4, 2, 2, 3), 5.0 + 2.0 * normal(1, 4, 2, 2, 3)])
+        norm = BatchNorm(statistics='joint')
+        start = norm.init(jax.random.key(0), x, Mode())
+        y, variables = train_norm(norm, start, x, FUSED)
+        mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+        np.testing.assert_allclose(y, (x - mean) / np.sqrt(var + 1e-5), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(variables['batch_stats']['mean'], 0.1 * mean, rtol=1e-5)
+        unbiased = var * 32 / 31  # of 8 images of 2x2
+        np.testing.assert_allclose(variables['batch_stats']['var'], 0.9 + 0.1 * unbiased, rtol=1e-5)
+        y_source, y_target = (norm.apply(variables, x, Mode(domain=domain)) for domain in (0, 1))
+        np.testing.assert_array_equal(y_source, y_target)
+
+    def test_joint_statistics_of_one_domain_alone_are_the_shared_ones(self):
+        x = normal(0, 4, 2, 2, 3)
+        start = BatchNorm().init(jax.random.key(0), x, Mode())
+        joint, shared = (
+            train_norm(BatchNorm(statistics=kind), start, x, TRAIN) for kind in ('joint', 'shared')
+        )
+        jax.tree.map(np.testing.assert_array_equal, joint, shared)
+
     def test_one_domain_alone_feeds_both_rows(self):
         x = normal(0, 4, 2, 2, 3)
         norm = BatchNorm(statistics='per_domain')
@@ -132,9 +153,10 @@ class TestBatchNorm:
         loss = lambda x: (train_norm(norm, variables, x, mode)[0] * weight).sum()
         check_grads(loss, (x,), order=1, modes=['rev'], eps=1e-2, atol=0.02, rtol=0.02)
 
-    def test_synchronised_over_devices_equals_one_device(self):
+    @pytest.mark.parametrize('kind', ['shared', 'joint'])
+    def test_synchronised_over_devices_equals_one_device(self, kind):
         x = normal(0, 16, 2, 2, 3)
-        alone, devices = BatchNorm(), BatchNorm(axis_name='data')
+        alone, devices = BatchNorm(statistics=kind), BatchNorm(axis_name='data', statistics=kind)
         variables = devices.init(jax.random.key(0), x, FUSED)
 
         def statistics(norm, x):

@@ -125,7 +125,10 @@ class TestOptions:
             ({'dtype': 'half'}, "got 'half'"),
             ({'dropout': 1.0}, r'dropout must be in \[0, 1\), got 1.0'),
             ({'dropout': -0.1}, 'dropout must be'),
-            ({'statistics': 'both'}, "statistics must be one of shared, per_domain, got 'both'"),
+            (
+                {'statistics': 'both'},
+                "statistics must be one of shared, per_domain, joint, got 'both'",
+            ),
             ({'num_classes': 1}, 'num_classes must be at least 2'),
         ],
     )

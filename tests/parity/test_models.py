@@ -76,6 +76,7 @@ FLOAT32_TRAINING = {'resnet50_multilevel': 5e-4}
     [
         *((name, {}) for name in SIZES),
         ('tiny_multilevel', {'statistics': 'per_domain'}),
+        ('tiny_multilevel', {'statistics': 'joint'}),
         ('tiny_multilevel', {'local': False}),
     ],
     ids=str,
@@ -106,7 +107,7 @@ def check_training(name, twin, model, variables, bound, dtype=np.float32):
     source, target = (pictures(name, seed).astype(dtype) for seed in (1, 2))
     twin.train()
     with torch.no_grad():
-        expected = [twin(torch_images(images), d) for d, images in ((0, source), (1, target))]
+        expected = twin.pair(torch_images(source), torch_images(target))
     logits, features, stats = trained(variables, np.concatenate([source, target]), model=model)
     assert deviation(logits, torch.cat([e.logits for e in expected])) < bound
     assert deviation(features, torch.cat([e.features for e in expected])) < bound
