@@ -3,9 +3,9 @@
     L = CE(source) + alpha * w(p) * L_margin + beta * L_mi
 
 L_margin pulls samples to trainable class centres, holds centres of different classes apart and
-brings the centres of the two domains together; target samples use pseudo labels. L_mi makes
-features uninformative of their domain. The third module, multi-level features, is the model's
-(`local=True`).
+brings the centres of the two domains together; target samples use pseudo labels, and pull on the
+network in proportion to the share of these that count. L_mi makes features uninformative of their
+domain. The third module, multi-level features, is the model's (`local=True`).
 
 Reference:
     Li et al., Deep Margin-Sensitive Representation Learning for Cross-Domain Facial Expression
