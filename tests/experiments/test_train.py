@@ -141,6 +141,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(tiny_data, tiny_config, tmp_path
     changes = {
         'method': 'source_only',
         'model.local': False,
+        'model.statistics': 'joint',
         'image_size': 16,
         'batch_size': 8,
         'devices': 1,

@@ -23,6 +23,7 @@ SETTINGS = {
     'image_size': 8,
     'batch_size': 8,
     'eval_batch_size': 16,
+    'model.statistics': 'per_domain',
     'devices': 0,
     'steps': 4,
     'log_every': 1,
