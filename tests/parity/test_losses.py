@@ -114,33 +114,21 @@ def test_mine(average, scale):
     np.testing.assert_allclose(np.log(found), averages['theirs'], rtol=1e-5, atol=1e-5)
 
 
-def layers(network, names):
-    """Flax parameters of a PyTorch critic."""
-    found = dict(network.named_children())
-    return {
-        ours: {
-            'kernel': jnp.asarray(found[theirs].weight.detach().numpy().T),
-            'bias': jnp.asarray(found[theirs].bias.detach().numpy()),
-        }
-        for theirs, ours in names.items()
-    }
-
-
-def test_adversarial_critic():
+def test_adversarial_critic(flax_layers):
     torch.manual_seed(0)
     twin = torch_critics.AdversarialNetwork(D, 32, dropout=0.0)
     torch.nn.init.normal_(twin.ad_layer1.bias)
     names = {'ad_layer1': 'dense0', 'ad_layer2': 'dense1', 'ad_layer3': 'score'}
-    params = {'params': layers(twin, names)}
+    params = {'params': flax_layers(twin, names)}
     ours = lambda x: jnp.square(DomainCritic(32).apply(params, x)).sum()
     check(ours, lambda x: twin(x).pow(2).sum(), *normal(4, (B, D)))
 
 
-def test_statistics_network_behind_the_bound():
+def test_statistics_network_behind_the_bound(flax_layers):
     torch.manual_seed(0)
     twin = torch_critics.StatisticsNetwork(D, 32)
     names = {'layer1': 'dense0', 'layer2': 'dense1', 'layer3': 'score'}
-    params, network = {'params': layers(twin, names)}, StatisticsNetwork(32)
+    params, network = {'params': flax_layers(twin, names)}, StatisticsNetwork(32)
 
     def ours(f_s, f_t):
         score = lambda f, d: network.apply(params, f, d)

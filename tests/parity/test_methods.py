@@ -44,7 +44,7 @@ def domains(seed):
     ],
     ids=['default', 'centres wait', 'margin alone', 'margin of the release'],
 )
-def test_loss_and_gradients(changes, progress):
+def test_loss_and_gradients(changes, progress, flax_layers):
     options = {**DEFAULTS, 'hidden': 8, **changes}
     ours = methods.create('dmsrl', **options)
     params = ours.init(jax.random.key(0), D, C)
@@ -58,13 +58,8 @@ def test_loss_and_gradients(changes, progress):
         twin.centers.source.copy_(torch.from_numpy(np.array(params['centers'].source)))
         twin.centers.target.copy_(torch.from_numpy(np.array(params['centers'].target)))
     if options['mutual_information'] == 'mine':
-        critic = {'layer1': 'dense0', 'layer2': 'dense1', 'layer3': 'score'}
-        for theirs, name in critic.items():
-            layer = getattr(twin.critic, theirs)
-            params['critic'][name] = {
-                'kernel': jnp.asarray(layer.weight.detach().numpy().T),
-                'bias': jnp.asarray(layer.bias.detach().numpy()),
-            }
+        names = {'layer1': 'dense0', 'layer2': 'dense1', 'layer3': 'score'}
+        params['critic'] = flax_layers(twin.critic, names)
 
     def loss(centers, outputs):
         context = Context(
