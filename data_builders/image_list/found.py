@@ -106,7 +106,7 @@ def locate(
     """
     if not entries:
         reasons = ', '.join(f'{drop["count"]} x {why}' for why, drop in drops.as_dict().items())
-        raise InputError(f'no line of {path} is left, all are dropped: {reasons or "it is empty"}')
+        raise InputError(f'nothing of {path} is left, all are dropped: {reasons or "it is empty"}')
     items, missing = [], []
     for entry in entries:
         places = (os.path.join(folder, entry.path) for folder in folders)

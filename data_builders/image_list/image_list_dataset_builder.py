@@ -1,4 +1,4 @@
-"""TFDS builder of any folder of images with a list of labels; configs are names users choose."""
+"""TFDS builder of any folder of images; configs are names users choose."""
 
 import os
 import pathlib
@@ -8,21 +8,22 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from data_builders import common, distributing, label_codes
-from data_builders.image_list import found, lists, photos
+from data_builders.image_list import class_folders, found, lists, photos
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import NO_LABEL
 
 NEEDS = (
-    'images and a list of them (CSV with a header, or lines `path label`); with --set labels=none '
-    'images alone'
+    'images and a list of them (CSV with a header, or lines `path label`); with --set '
+    'labels=folders images in folders named after expressions, with labels=none images alone'
 )
+_SPLITTING = ('test_fraction', 'split_seed')
 _NAME = re.compile(r'[A-Za-z][A-Za-z0-9_-]*')
 
 
 def options() -> dict[str, tuple[type, Any, str]]:
     """What can be set when preparing: name to (type, default, help)."""
     return {
-        'labels': (str, 'list', 'list, or none: take every image of the folder, without a label'),
+        'labels': (str, 'list', 'list, folders (happy/1.jpg), or none: every image, no labels'),
         'list': (str, '', 'list file below manual_dir; default: the only one that is found'),
         'images': (str, '', 'folder that the paths of the list are relative to; default: found'),
         'codes': (str, 'canonical', f'what numbers mean: {", ".join(label_codes.ORDERS)}'),
@@ -84,7 +85,7 @@ def _check(values: dict[str, Any]) -> None:
 
 
 class Builder(common.CorpusBuilder):
-    """Writes train and test, a fixed split of our own; all into train where there are no labels."""
+    """Writes train and test, the folders' or our own; all into train where there are no labels."""
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = NEEDS
     BUILDER_CONFIGS: ClassVar = [
@@ -97,18 +98,23 @@ class Builder(common.CorpusBuilder):
         self.total = len(items)
         if values['labels'] == 'none':
             return {'train': self._generate_examples('train', items)}
-        test = [common.hash_fraction(i.subject or i.name, values['split_seed']) for i in items]
-        splits: dict[str, list[found.Item]] = {'train': [], 'test': []}
-        for item, fraction in zip(items, test, strict=True):
-            splits['test' if fraction < values['test_fraction'] else 'train'].append(item)
+        splits = class_folders.divide(items) if values['labels'] == 'folders' else {}
+        if splits:
+            photos.refuse(values, options(), _SPLITTING, 'folders that name the splits')
+        else:
+            splits = _hashed(items, values['test_fraction'], values['split_seed'])
         return {
             split: self._generate_examples(split, part) for split, part in splits.items() if part
         }
 
     def _items(self, root: pathlib.Path, values: dict[str, Any]) -> list[found.Item]:
+        path = root
         if values['labels'] == 'none':
-            path, names = root, photos.find(root, self.drops)
+            names = photos.find(root, self.drops)
             items = [found.Item(os.path.join(root, name), name, NO_LABEL, '') for name in names]
+        elif values['labels'] == 'folders':
+            entries = class_folders.read(root, values['codes'], self.drops)
+            items = found.locate(found.keep_known(entries, self.drops), [root], root, self.drops)
         else:
             path = lists.find_list(root, values['list'])
             entries = found.keep_known(
@@ -128,3 +134,14 @@ class Builder(common.CorpusBuilder):
 def _example(item: found.Item) -> tuple[str, dict[str, Any]]:
     image = common.stored_bytes(found.read(item), str(item.path))
     return item.name, common.record(image, item.label, item.name, item.subject)
+
+
+def _hashed(
+    items: list[found.Item], test_fraction: float, seed: int
+) -> dict[str, list[found.Item]]:
+    """A fixed split by the hash of the person's name, or of the image's where there is none."""
+    splits: dict[str, list[found.Item]] = {'train': [], 'test': []}
+    for item in items:
+        fraction = common.hash_fraction(item.subject or item.name, seed)
+        splits['test' if fraction < test_fraction else 'train'].append(item)
+    return splits

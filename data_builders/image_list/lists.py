@@ -63,7 +63,8 @@ def find_list(root: pathlib.Path, name: str) -> pathlib.Path:
     if not found:
         raise InputError(
             'no list found (looked for *.csv, *.tsv, *.lst, *list*.txt, at most two folders deep; '
-            f'--set list=FILE names another); {common.describe(root)}{packed(root)}'
+            '--set list=FILE names another, --set labels=folders reads labels off the names of '
+            f'folders); {common.describe(root)}{packed(root)}'
         )
     names = ', '.join(path.relative_to(root).as_posix() for path in found[:8])
     raise InputError(f'several lists found: {names}; choose with --set list=FILE')
@@ -117,6 +118,11 @@ def normal(path: str) -> str:
     return ('/' if path.startswith('/') else '') + '/'.join(parts)
 
 
+def is_code(word: str) -> bool:
+    """Whether a label is a number, not a name."""
+    return _CODE.fullmatch(word) is not None
+
+
 def parse_label(word: str, codes: str) -> int | None:
     """Turns a code or a name into the canonical label; None for one that is not of the seven.
 
@@ -130,7 +136,7 @@ def parse_label(word: str, codes: str) -> int | None:
     Raises:
         InputError: unknown word or code.
     """
-    if _CODE.fullmatch(word):
+    if is_code(word):
         return label_codes.canonical(int(word), codes)
     return expressions.parse(word)
 

@@ -1,7 +1,7 @@
-"""A folder of photographs that nobody labelled: every image in it, whatever it is called."""
+"""A folder of images without a list: every image in it, whatever it is called."""
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_builders import common, trees
@@ -9,16 +9,16 @@ from data_builders.image_list import lists
 from dmsrl_jax.data import images
 from dmsrl_jax.errors import InputError
 
-_OF_LISTS = (
-    'list',
-    'images',
-    'codes',
-    'path_column',
-    'label_column',
-    'subject_column',
-    'test_fraction',
-    'split_seed',
-)
+_OF_LISTS = ('list', 'images', 'path_column', 'label_column', 'subject_column')
+_UNUSED = {
+    'list': (),
+    'folders': _OF_LISTS,
+    'none': (*_OF_LISTS, 'codes', 'test_fraction', 'split_seed'),
+}
+_INSTEAD = {
+    'folders': 'which reads labels off the folders that images lie in',
+    'none': 'which takes every image below manual_dir into the split train',
+}
 
 
 def check(values: Mapping[str, Any], table: Mapping[str, tuple[type, Any, str]]) -> None:
@@ -29,17 +29,25 @@ def check(values: Mapping[str, Any], table: Mapping[str, tuple[type, Any, str]])
         table: all options: (type, default, help) by name.
 
     Raises:
-        InputError: it is neither `list` nor `none`, or `none` with an option about lists or splits.
+        InputError: `labels` is not `list`, `folders` or `none`, or an option has no use beside it.
     """
-    if values['labels'] not in ('list', 'none'):
-        raise InputError(f'labels={values["labels"]!r} must be list or none')
-    if values['labels'] == 'list':
-        return
-    for name in _OF_LISTS:
+    labels = values['labels']
+    if labels not in _UNUSED:
+        raise InputError(f'labels={labels!r} must be list, folders or none')
+    refuse(values, table, _UNUSED[labels], f'labels={labels}, {_INSTEAD.get(labels)}')
+
+
+def refuse(
+    values: Mapping[str, Any],
+    table: Mapping[str, tuple[type, Any, str]],
+    names: Sequence[str],
+    beside: str,
+) -> None:
+    """Raises InputError if one of the options `names` is set, which does nothing `beside` that."""
+    for name in names:
         if values[name] != table[name][1]:
             raise InputError(
-                f'{name}={values[name]!r} does nothing with labels=none, which takes every image '
-                'below manual_dir into the split train; leave one of them out'
+                f'{name}={values[name]!r} does nothing with {beside}; leave one of them out'
             )
 
 

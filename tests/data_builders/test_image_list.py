@@ -250,7 +250,7 @@ class TestMistakes:
 
     def test_no_line_left(self, tmp_path):
         raw = folder(tmp_path / 'raw', ['a.png'], 'path,label\na.png,contempt\n', 'list.csv')
-        with pytest.raises(InputError, match=r'no line of .*list\.csv is left.*1 x label contempt'):
+        with pytest.raises(InputError, match=r'nothing of .*list\.csv is left.*1 x label contempt'):
             prepare(tmp_path, raw)
 
     def test_corrupt_image_is_named_or_dropped(self, tmp_path):

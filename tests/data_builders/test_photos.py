@@ -1,4 +1,4 @@
-"""A folder of photographs without labels."""
+"""A folder of photographs without a list."""
 
 import pytest
 
@@ -87,7 +87,8 @@ class TestBuild:
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'labels': 'no'}, "labels='no' must be list or none"),
+        ({'labels': 'no'}, "labels='no' must be list, folders or none"),
+        ({'labels': 'folders', 'images': 'x'}, "images='x' does nothing with labels=folders"),
         ({'labels': 'none', 'list': 'x.csv'}, r"list='x\.csv' does nothing with labels=none"),
         ({'labels': 'none', 'codes': 'raf'}, "codes='raf' does nothing with labels=none"),
         ({'labels': 'none', 'test_fraction': 0.5}, r'test_fraction=0\.5 does nothing with'),

@@ -1,0 +1,69 @@
+"""Images in folders named after expressions."""
+
+import pytest
+
+from data_builders import common
+from data_builders.image_list import class_folders
+from dmsrl_jax.errors import InputError
+
+
+def read(root, codes='canonical'):
+    return {e.path: e.label for e in class_folders.read(root, codes, common.Drops())}
+
+
+class TestRead:
+    def test_names_in_any_case_and_the_nearest_counts(self, layouts, tmp_path):
+        names = ('Happy/1.jpg', 'train/ANGER/2.png', 'fear/day2/sad/3.png', 'neutral/7/4.png')
+        assert read(layouts.plant(tmp_path / 'raw', dict.fromkeys(names))) == {
+            'Happy/1.jpg': 3, 'train/ANGER/2.png': 5,
+            'fear/day2/sad/3.png': 4, 'neutral/7/4.png': 6,
+        }  # fmt: skip
+
+    @pytest.mark.parametrize(('codes', 'label'), [('canonical', 1), ('raf', 0), ('affectnet', 3)])
+    def test_codes(self, layouts, tmp_path, codes, label):
+        raw = layouts.plant(tmp_path / 'raw', {'train/1/a.png': None})
+        assert read(raw, codes) == {'train/1/a.png': label}
+
+    @pytest.mark.parametrize('name', ['a.png', 'bored/a.png', 'train/a.png', '2024/a.png'])
+    def test_no_expression(self, layouts, tmp_path, name):
+        raw = layouts.plant(tmp_path / 'raw', {'happy/b.png': None, name: None})
+        with pytest.raises(InputError, match=f'raw/{name} lies in no folder named after an expr'):
+            read(raw)
+
+
+class TestBuild:
+    def test_folders_that_name_splits(self, layouts, tmp_path):
+        names = ('train/happy/1.png', 'Train/sad/2.png', 'Val/sad/3.png', 'testing/happy/4.png')
+        raw = layouts.plant(tmp_path / 'raw', dict.fromkeys(names))
+        built = layouts.build('image_list/kaggle', raw, tmp_path / 'out', labels='folders')
+        assert built.labels('train') == {'train/happy/1.png': 3, 'Train/sad/2.png': 4}
+        assert built.labels('validation') == {'Val/sad/3.png': 4}
+        assert built.labels('test') == {'testing/happy/4.png': 3}
+
+    def test_others_are_split_by_hash(self, layouts, tmp_path):
+        names = [f'{word}/{i}.png' for word in ('happy', 'sad') for i in range(20)]
+        raw = layouts.plant(tmp_path / 'raw', dict.fromkeys(names))
+        options = {'labels': 'folders', 'test_fraction': 0.4, 'split_seed': 3}
+        built = layouts.build('image_list/mine', raw, tmp_path / 'out', **options)
+        assert set(built.labels('test')) == {n for n in names if common.hash_fraction(n, 3) < 0.4}
+        assert set(built.all) == set(names)
+
+    def test_other_expressions_are_dropped_and_counted(self, layouts, tmp_path):
+        raw = layouts.plant(tmp_path / 'raw', {'contempt/1.png': None, 'fear/2.png': None})
+        options = {'labels': 'folders', 'test_fraction': 0}
+        built = layouts.build('image_list/mine', raw, tmp_path / 'out', **options)
+        assert built.labels('train') == {'fear/2.png': 1}
+        assert built.drops() == {'label contempt': 1}
+
+    @pytest.mark.parametrize(
+        ('names', 'options', 'message'),
+        [
+            (('train/happy/1.png', 'sad/2.png'), {}, r'sad/2\.png lies in none of the folders tra'),
+            (('train/happy/1.png',), {'split_seed': 1}, 'split_seed=1 does nothing with folders t'),
+            (('contempt/1.png',), {}, 'all are dropped: 1 x label contempt'),
+        ],
+    )
+    def test_mistakes(self, layouts, tmp_path, names, options, message):
+        raw = layouts.plant(tmp_path / 'raw', dict.fromkeys(names))
+        with pytest.raises(InputError, match=message):
+            layouts.build('image_list/mine', raw, tmp_path / 'out', labels='folders', **options)
