@@ -63,7 +63,7 @@ def divide(items: Sequence[found.Item]) -> dict[str, list[found.Item]]:
         InputError: some images lie below such a folder and some do not.
     """
     divided: dict[str, list[found.Item]] = {name: [] for name in _SPLITS.values()}
-    outside = []
+    outside: list[found.Item] = []
     for item in items:
         words = (word.lower() for word in item.name.split('/')[:-1])
         split = next((_SPLITS[word] for word in words if word in _SPLITS), None)
