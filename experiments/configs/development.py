@@ -5,7 +5,7 @@ Command (docs/results.md has the pairs, the runs that come before, and the figur
         --config.model.pretrained='runs/dev-source/source_only/seed{seed}' --workdir runs/dev
 Time: 17 rows; 34 runs over two seeds take about 20 minutes on two CPU cores.
 Expected: on sketch -> studio beta 1 first, alpha 6 last; with other class shares beta 0.1 first
-(measured with `--config.model.statistics=per_domain`, before the pull on the target was scaled).
+(both measured with `--config.model.statistics=per_domain`).
 """
 
 from ml_collections import ConfigDict

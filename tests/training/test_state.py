@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import optax
 
 from dmsrl_jax import methods, models
+from dmsrl_jax.methods.base import Method
 from dmsrl_jax.training import state
 
 
@@ -37,6 +38,21 @@ def test_the_seed_decides_everything(small):
         pairs = zip(*(jax.tree.leaves(s.params[group]) for s in (one, other)), strict=True)
         assert any((a != b).any() for a, b in pairs), group
     assert (jax.random.key_data(one.key) != jax.random.key_data(other.key)).any()
+
+
+def test_network_method_and_run_draw_from_keys_of_their_own():
+    class Network:
+        feature_dim = 6
+
+        def init(self, key, images):
+            return {'params': {'backbone': jax.random.uniform(key), 'head': {}}}
+
+    method = Method(init=lambda key, dim, classes: {'extra': jax.random.uniform(key)}, phases=())
+    made = state.create(
+        jax.random.key(0), Network(), method, image_size=8, num_classes=7, averaged=False
+    )
+    drawn = [made.params['backbone'], made.params['extra'], jax.random.uniform(made.key)]
+    assert len(set(map(float, drawn))) == 3
 
 
 def test_the_average_is_a_copy(small):

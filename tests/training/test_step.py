@@ -94,11 +94,13 @@ def test_the_teacher_is_the_average_in_evaluation_mode(probe, batch):
     assert metrics['teacher_features'] == pytest.approx(checksum(outputs['features']), rel=1e-4)
 
 
-def test_the_average_follows_its_formula(harness, batch):
+@pytest.mark.parametrize('start', [0, 2000])
+def test_the_average_follows_its_formula(harness, batch, start):
     made = harness(method='source_only', **PLAIN)
+    made.state = made.state.replace(step=made.state.step + start)
     average = host(made.state.average)
     chex.assert_trees_all_equal(average, host(state.model_params(made.state.params)))
-    for number in range(3):
+    for number in range(start, start + 3):
         made.run(batch, 1)
         decay = min(0.99, (1 + number) / (10 + number))
         params = host(state.model_params(made.state.params))
@@ -178,12 +180,48 @@ def test_phases_run_in_order_each_on_the_parameters_of_the_one_before(harness, b
     assert metrics['gradient_norm'] == pytest.approx(2 * np.sqrt(7), rel=1e-6)
 
 
-def test_step_and_key_make_each_step_different(harness, batch):
-    made = harness(method='source_only')
+STILL = {'learning_rate': 0.0}  # the same parameters at each step: what differs is drawn
+
+
+def test_each_step_draws_anew(harness, batch):
+    made = harness(method='source_only', optimizer=STILL)
     key = host(jax.random.key_data(made.state.key))
     one, two = (made.run(batch, 1)[0]['loss'] for _ in range(2))
     assert one != two
     np.testing.assert_array_equal(key, jax.random.key_data(made.state.key))
+
+
+def drawing(name):
+    """A phase that reports a number drawn with the key it is given."""
+
+    def loss(params, outputs, context):
+        drawn = jax.random.uniform(context.key)
+        return 0.0 * jnp.sum(params['head']['bias']), ({name: drawn, f'{name}^2': drawn**2}, ())
+
+    return Phase(loss, ('head',))
+
+
+def test_each_phase_and_each_micro_batch_draws_anew(harness, batch, monkeypatch):
+    phases = (drawing('first'), drawing('second'))
+    method = Method(init=lambda key, dim, classes: {}, phases=phases, uses_target=False)
+    monkeypatch.setattr(methods, 'create', lambda name, **_: method)
+    (found,) = harness(method='drawing', averaged=False, **PLAIN).run(batch, 1)
+    assert found['first'] != found['second']
+    assert found['first^2'] == pytest.approx(found['first'] ** 2)
+    made = harness(method='drawing', averaged=False, accumulate=2, **PLAIN)
+    (found,) = made.run(batch, 1)
+    assert found['first^2'] > 1.0001 * found['first'] ** 2  # the mean of two that differ
+
+
+def test_source_and_target_are_augmented_by_themselves(probe, batch):
+    made = probe([], recipe='standard', optimizer=STILL)
+    (same,) = made.run({**batch, 'image_t': batch['image_s']}, 1)
+    assert same['source_logits'] != pytest.approx(same['target_logits'], rel=1e-3)
+
+
+def test_metrics_of_micro_batches_are_their_mean(probe, batch):
+    (metrics,) = probe([], accumulate=4).run(batch, 1)
+    assert metrics['n'] == 1.0
 
 
 def test_evaluation_uses_the_statistics_of_the_domain(harness, batch):
