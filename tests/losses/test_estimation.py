@@ -79,6 +79,19 @@ class TestWhatGoesIn:
         assert float(result.history[-20:].mean()) > 1
         assert float(result.estimate) < 0.1
 
+    def test_held_out_samples_change_nothing_in_training(self):
+        x, y = _gaussians(9, 0.5)
+        x, y = x[:32], y[:32]
+        run = lambda x: np.asarray(_estimate(x, y, steps=3, batch_size=8, held_out=0.5).history)
+        far = 50 * np.eye(32)[:, :, None]  # sample i moved far away, each in turn
+        same = [np.array_equal(run(x + shift), run(x)) for shift in far]
+        assert sum(same) == 16
+
+    def test_the_estimate_is_of_all_held_out_pairs_at_once(self):
+        found = _estimate(*_gaussians(0, 0.795))
+        # The mean of log-mean-exps of parts is below that of the whole (Jensen).
+        assert float(found.batches.mean() - found.estimate) > 1e-4
+
     def test_same_key_same_answer(self):
         x, y = _gaussians(6, 0.5)
         first, again = (_estimate(x, y, seed=7) for _ in range(2))

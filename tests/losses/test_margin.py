@@ -72,6 +72,12 @@ class TestMarginMetricLoss:
         total = expected['intra_s'] + expected['intra_t'] + hinge + 0.3 * expected['cross']
         assert float(loss) == pytest.approx(total, rel=1e-5)
 
+    def test_default_margin_and_weight_are_the_release_s(self):
+        loss, terms = losses.margin_metric_loss(*_data())
+        hinge = sum(max(100 - float(terms[name]), 0) for name in ('inter_s', 'inter_t'))
+        pulls = float(terms['intra_s'] + terms['intra_t'])
+        assert float(loss) == pytest.approx(pulls + hinge + 0.01 * float(terms['cross']), rel=1e-6)
+
     def test_weights_equal_loops(self):
         data = _data()
         weights = np.array([0.2, 0, 1, 0.5, 0, 2], np.float32)

@@ -76,6 +76,33 @@ def test_off_diagonal_goes_row_by_row():
     np.testing.assert_array_equal(score_networks.off_diagonal(scores), [1, 2, 3, 5, 6, 7])
 
 
+def test_the_joint_network_starts_he_normal_in_both_variables_together():
+    (of_x, of_y), _ = score_networks.init(
+        jax.random.key(0),
+        kind='joint',
+        dim_x=300,
+        dim_y=100,
+        hidden=(200,),
+        embedding=1,
+        categorical=False,
+    )
+    for half in (of_x, of_y):
+        assert float(half.std()) == pytest.approx(math.sqrt(2 / 400), rel=0.02)
+
+
+def test_the_separable_network_draws_its_halves_apart():
+    (g, *_), (h, *_) = score_networks.init(
+        jax.random.key(0),
+        kind='separable',
+        dim_x=3,
+        dim_y=3,
+        hidden=(8,),
+        embedding=4,
+        categorical=False,
+    )
+    assert np.abs(g[0] - h[0]).min() > 1e-4
+
+
 def test_dense_layers_start_he_normal_with_zero_bias():
     params = score_networks.init(
         jax.random.key(0),

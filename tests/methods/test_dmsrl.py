@@ -116,8 +116,9 @@ def information_by_hand(params, source, target, options):
         {**methods.options('dmsrl'), **RELEASE},
         methods.options('dmsrl'),
         {**SCRATCH, 'teacher': False, 'normalize': False},
+        {**SCRATCH, 'pseudo_label': 'nearest_center'},
     ],
-    ids=['scratch', 'release', 'defaults', 'own labels'],
+    ids=['scratch', 'release', 'defaults', 'own labels', 'nearest centre'],
 )
 @pytest.mark.parametrize('progress', [0.1, 0.6])
 def test_the_loss_is_the_sum_of_its_modules(options, progress):
@@ -131,6 +132,15 @@ def test_the_loss_is_the_sum_of_its_modules(options, progress):
     assert float(metrics['margin']) == pytest.approx(float(margin), rel=1e-5)
     nats = information + (np.log(2) if options['mutual_information'] == 'adversarial' else 0)
     assert float(metrics['mutual_information']) == pytest.approx(float(nats), abs=1e-5)
+
+
+def test_the_defaults_are_those_that_the_results_were_measured_with():
+    assert methods.options('dmsrl') == {
+        'use_margin': True, 'mutual_information': 'mine', 'alpha': 2.0, 'beta': 0.1, 'margin': 1.0,
+        'cross_weight': 0.01, 'centers': 'separate', 'center_scale': 0.1, 'normalize': True,
+        'centers_follow': True, 'start': 0.5, 'hidden': 512, 'ema_rate': 0.01, 'reversal_steps': 0,
+        'pseudo_label': 'threshold', 'threshold': 0.9, 'alignment': 0.5, 'teacher': True,
+    }  # fmt: skip
 
 
 def test_common_centers():
@@ -307,6 +317,21 @@ def test_alignment_lifts_a_class_that_is_seen_too_seldom(alignment, label):
     shares_t = jnp.array([0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1])
     state = {**method.init_state(C), 'shares_t': shares_t}
     assert method.pseudo_labels(params, outputs, state).labels.tolist() == [label]
+
+
+def test_alignment_is_by_the_shares_after_this_batch(monkeypatch):
+    seen, aligned = [], pseudo_labels.aligned
+
+    def spy(probabilities, predicted, expected, **options):
+        seen.append({'shares_t': predicted, 'shares_s': expected})
+        return aligned(probabilities, predicted, expected, **options)
+
+    monkeypatch.setattr(pseudo_labels, 'aligned', spy)
+    method, params, outputs = make(alignment=0.5)
+    _, (_, state) = method.phases[0].loss(params, outputs, context(method))
+    for name, shares in seen[0].items():
+        np.testing.assert_array_equal(shares, state[name])
+        assert np.ptp(shares) > 1e-3
 
 
 def test_alignment_out_of_range():

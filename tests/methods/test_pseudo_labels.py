@@ -61,6 +61,12 @@ def test_balanced_lets_an_unsure_class_in_where_one_threshold_does_not():
     assert rules.confident(probabilities, threshold=0.9).weights.tolist() == [1, 0]
 
 
+def test_balanced_counts_a_sample_that_is_just_as_sure_as_it_must_be():
+    found = rules.balanced(jnp.array([[0.5, 0.25, 0.25]]), jnp.ones(3), threshold=1.0, rate=1.0)
+    assert found.state[0] == 0.5
+    assert found.weights.tolist() == [1]
+
+
 def test_balanced_starts_even():
     np.testing.assert_allclose(rules.init_state(4), [0.25] * 4)
 

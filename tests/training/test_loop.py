@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import chex
 import jax
@@ -151,6 +152,30 @@ def test_an_interrupted_run_ends_with_the_same_parameters(
         assert result[role] == finished[1][role], role
     names = ('step', 'loss', 'margin', 'mutual_information', 'coverage', 'target_test/accuracy')
     assert logged(workdir, *names) == logged(finished[0], *names)
+
+
+def test_seconds_go_on_where_the_checkpoint_left_them(finished, config, tmp_path, monkeypatch):
+    workdir = shutil.copytree(finished[0], tmp_path / 'run')
+    (workdir / 'result.json').unlink()
+    restore = Checkpoints.restore
+
+    def an_hour_ago(self, like, step=None):
+        state, position = restore(self, like, step)
+        return state, {**position, 'notes': {**position['notes'], 'seconds': 3600.0}}
+
+    monkeypatch.setattr(Checkpoints, 'restore', an_hour_ago)
+    assert 3600 < loop.train(config(), workdir)['seconds'] < 3600 + 120
+
+
+@pytest.mark.parametrize(('uses_target', 'rate'), [(True, 48.0), (False, 24.0)])
+def test_images_per_second_count_both_domains(uses_target, rate):
+    told = SimpleNamespace(
+        parts=SimpleNamespace(method=SimpleNamespace(uses_target=uses_target)),
+        config=SimpleNamespace(batch_size=8),
+        steps_timed=6,
+        busy=2.0,
+    )
+    assert loop._Loop._images_per_second(told) == rate
 
 
 def test_a_finished_run_is_not_run_again(finished, config, monkeypatch, capsys):
