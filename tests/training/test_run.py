@@ -1,0 +1,102 @@
+"""What a config says arrives where it works."""
+
+import jax
+import numpy as np
+import pytest
+
+from dmsrl_jax.data import pipeline
+from dmsrl_jax.training import optimizers, run, step
+
+
+@pytest.fixture(scope='module')
+def told(small, tiny_config):
+    """The arguments with which `prepare` called its parts, for a config of unusual values."""
+    seen = {}
+
+    def recorded(name, function):
+        def call(*args, **options):
+            seen[name] = {'args': args, **options}
+            return function(*args, **options)
+
+        return call
+
+    config = tiny_config(
+        **{
+            'model.name': 'small',
+            'image_size': 14,
+            'batch_size': 8,
+            'devices': 1,
+            'steps': 0,
+            'epochs': 3,
+            'seed': 5,
+            'accumulate': 2,
+            'average_decay': 0.75,
+            'eval_batch_size': 12,
+            'dmsrl.hidden': 4,
+            'augment.source.flip': False,
+            'augment.source.crop': 'none',
+            'augment.source.brightness': 0.0,
+            'augment.source.contrast': 0.0,
+            'augment.source.bgr': True,
+            'augment.target.crop': 'release',
+            'pipeline.target_shuffle': False,
+        }
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name in (
+            (step, 'StepSettings'),
+            (pipeline, 'paired_batches'),
+            (optimizers, 'create'),
+            (run.state, 'create'),
+            (run, 'Evaluator'),
+        ):
+            label = f'{owner.__name__.rpartition(".")[2]}.{name}'
+            patch.setattr(owner, name, recorded(label, getattr(owner, name)))
+        made = run.prepare(config, say=lambda text: None)
+        made.batches.close()
+    return made, seen
+
+
+def test_the_length_of_the_run(told):
+    made, seen = told
+    assert made.total_steps == 3 * 64 // 8 == seen['step.StepSettings']['total_steps']
+    lengths = {name: seen['optimizers.create'][name] for name in ('total_steps', 'steps_per_epoch')}
+    assert lengths == {'total_steps': 24, 'steps_per_epoch': 8}
+
+
+def test_accumulation_and_average(told):
+    settings = told[1]['step.StepSettings']
+    assert (settings['accumulate'], settings['average_decay']) == (2, 0.75)
+
+
+def test_the_seed(told):
+    _, seen = told
+    expected = jax.random.key_data(jax.random.key(5))
+    np.testing.assert_array_equal(jax.random.key_data(seen['state.create']['args'][0]), expected)
+    assert seen['pipeline.paired_batches']['seed'] == 5
+
+
+def test_the_pipeline(told):
+    options = told[1]['pipeline.paired_batches']
+    sizes = (options['size_s'], options['size_t'])
+    assert sizes == (14, 16)  # the release's crop is cut out of a larger image
+    assert options['batch_size'] == 8
+    assert options['target_shuffle'] is False
+
+
+def test_each_domain_has_its_augmentation_and_a_test_image_has_none(told):
+    settings = told[1]['step.StepSettings']
+    images = np.random.default_rng(0).integers(0, 256, (2, 14, 14, 3), np.uint8)
+    target = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
+    places = np.arange(2)
+    reversed_channels = images[..., ::-1] / 255
+    for name in ('augment_s', 'plain'):
+        found = settings[name](jax.random.key(0), images, places)
+        np.testing.assert_allclose(found, reversed_channels, rtol=1e-5, atol=1e-6)
+    found = settings['augment_t'](jax.random.key(0), target, places)
+    assert found.shape == (2, 14, 14, 3)
+
+
+def test_the_evaluation(told):
+    options = told[1]['run.Evaluator']
+    assert (options['batch_size'], options['image_size'], options['num_classes']) == (12, 14, 7)
