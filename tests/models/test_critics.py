@@ -44,6 +44,20 @@ def test_domain_critic_drops_in_training_only():
     )
 
 
+def test_domain_critic_drops_half_of_each_hidden_layer():
+    critic = DomainCritic(hidden=400)
+    variables = critic.init(jax.random.key(1), FEATURES)
+    rngs = {'dropout': jax.random.key(2)}
+    _, seen = critic.apply(variables, FEATURES, train=True, rngs=rngs, capture_intermediates=True)
+    for i in range(2):
+        dense, dropped = (
+            seen['intermediates'][f'{name}{i}']['__call__'][0] for name in ('dense', 'dropout')
+        )
+        kept = np.asarray(dropped / dense)[np.asarray(dense) > 0]
+        np.testing.assert_allclose(kept[kept > 0], 2, rtol=1e-5)
+        assert 0.45 < (kept > 0).mean() < 0.55
+
+
 def test_statistics_network_reads_feature_and_domain():
     network = StatisticsNetwork(hidden=16)
     source, target = (jnp.tile(jnp.eye(2)[d][None], (6, 1)) for d in (0, 1))

@@ -24,6 +24,13 @@ def variables():
     return jax.jit(model.init)(jax.random.key(0), pictures(0, 2))
 
 
+def test_dense_layers_start_xavier_normal(variables):
+    params = variables['params']
+    kernels = [params['backbone']['fc']['kernel'], params['head']['kernel']]
+    for kernel, tolerance in zip(kernels, (0.02, 0.1), strict=True):
+        assert float(kernel.std()) == pytest.approx(np.sqrt(2 / sum(kernel.shape)), rel=tolerance)
+
+
 @partial(jax.jit, static_argnames=('model', 'domains', 'domain'))
 def forward_backward(variables, x, weights, *, model, domains=1, domain=None):
     """Outputs, new statistics and the gradient of sum(weights * logits)."""
