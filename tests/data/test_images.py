@@ -49,11 +49,13 @@ class TestDecode:
             images.decode(encode(image), 7), images.decode(encode(image.convert('RGB')), 7)
         )
 
-    @pytest.mark.parametrize('level', [0, 1, 100, 255])
+    @pytest.mark.parametrize('level', [1, 100, 255])
     def test_sixteen_bits_are_scaled_not_clipped(self, level):
         values = np.full((4, 4), level * 257, np.uint16)
         decoded = images.decode(encode(Image.fromarray(values)), 4)
         assert np.unique(decoded).tolist() == [level]
+        just_below = images.decode(encode(Image.fromarray(values - np.uint16(1))), 4)
+        assert np.unique(just_below).tolist() == [level - 1]
 
     def test_sixteen_bit_tiff(self):
         values = np.full((4, 4), 65535, np.uint16)

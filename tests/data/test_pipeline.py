@@ -356,6 +356,21 @@ class TestMistakes:
         monkeypatch.setattr(reading, 'available_memory', lambda: None)
         start(corpus, None).close()
 
+    @pytest.mark.parametrize(
+        ('limit', 'used', 'free'),
+        [('max', 0, 8000), (6 * 2**20, 2**20, 5 * 1024), (2**40, 0, 8000), (1, 2**20, 0)],
+    )
+    def test_available_memory_is_what_the_machine_and_the_group_leave(
+        self, monkeypatch, limit, used, free
+    ):
+        files = {
+            '/proc/meminfo': 'MemTotal: 9000 kB\nMemAvailable:    8000 kB\n',
+            '/sys/fs/cgroup/memory.max': f'{limit}\n',
+            '/sys/fs/cgroup/memory.current': f'{used}\n',
+        }
+        monkeypatch.setattr(reading.pathlib.Path, 'read_text', lambda path: files[str(path)])
+        assert reading.available_memory() == free * 1024
+
     def test_available_memory_is_plausible(self):
         free = reading.available_memory()
         assert free is None or 2**20 < free < 2**50
