@@ -171,3 +171,13 @@ class TestMistakes:
         with pytest.raises(InputError, match=r'sequences: found 8, expected 593; .*--strict'):
             layouts.build('ck_plus', raw, tmp_path, strict=True)
         assert not list(tmp_path.glob('ck_plus/*/*'))
+
+
+def test_frames_behind_the_peak_are_left_out(layouts, tmp_path):
+    key = ('S020', '001')
+    files = {f'cohn-kanade-images/{name(key, frame)}.png': None for frame in range(1, 8)}
+    files[f'Emotion/{name(key, 5)}_emotion.txt'] = '   5.0000000e+00\n'
+    built = layouts.build('ck_plus', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out')
+    assert built.labels() == {
+        f'{name(key, frame)}.png': 6 if frame == 1 else 3 for frame in (1, 3, 4, 5)
+    }

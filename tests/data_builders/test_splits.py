@@ -1,6 +1,6 @@
 import pytest
 
-from data_builders import splits
+from data_builders import items, splits
 from dmsrl_jax.errors import InputError
 
 PEOPLE = ['KA', 'KL', 'KM', 'KR', 'MK', 'NA', 'NM', 'TM', 'UY', 'YM']
@@ -34,3 +34,14 @@ def test_one_person_or_none():
 def test_bad_fraction():
     with pytest.raises(InputError, match=r'test_fraction=1\.5 must be in 0\.\.1'):
         splits.test_groups(PEOPLE, 1.5, 0)
+
+
+@pytest.mark.parametrize(
+    ('subjects', 'note'),
+    [('AB', 'our own: no person is in both'), (('A', ''), 'our own: the persons are not known')],
+)
+def test_the_note_says_whether_persons_are_kept_apart(subjects, note):
+    images = [items.Item(f'{i}.png', 0, '', subject=who) for i, who in enumerate(subjects)]
+    assert splits.divide(images, {})[1].startswith(note)
+    official = [image._replace(split='train') for image in images]
+    assert splits.divide(official, {}) == ({'train': official}, '')

@@ -66,6 +66,70 @@ def test_the_shift_is_common_to_all(tiny_data, tmp_path):
     assert red > green > blue
 
 
+class Script:
+    """A generator that draws what it is told, and otherwise the middle of the range."""
+
+    def __init__(self, turn=0.0, zoom=1.0, blur=0.0):
+        self.first = {'normal': [turn], 'uniform': [zoom, blur]}
+
+    def normal(self, loc, scale, size=None):
+        drawn = self.first['normal'].pop(0) if self.first['normal'] else 0.0 * loc
+        return np.full(size, drawn) if size else drawn
+
+    def uniform(self, low, high, size=None):
+        drawn = self.first['uniform'].pop(0) if self.first['uniform'] else (low + high) / 2
+        return np.full(size, drawn) if size else drawn
+
+
+def seen(bar, **script):
+    """Brightness, 0 to 1, of what the camera makes of a white bar (left, top, right, bottom)."""
+    image = Image.new('L', (48, 48))
+    image.paste(255, bar)
+    after = shifted_copy.shifted(Script(**script), image)
+    return np.asarray(after.convert('RGB'), float)[..., 0] / 255
+
+
+def test_a_zoom_above_one_makes_the_face_smaller():
+    bright = seen((12, 12, 36, 36), zoom=1.25) > 0.5
+    assert bright.sum(axis=0).max() == pytest.approx(24 / 1.25, abs=1)
+    assert bright.sum(axis=1).max() == pytest.approx(24 / 1.25, abs=1)
+
+
+def test_the_turn_is_in_degrees():
+    lying = seen((8, 20, 40, 28), turn=90.0) > 0.5
+    assert (lying.sum(axis=0).max(), lying.sum(axis=1).max()) == (
+        pytest.approx(32, abs=1), pytest.approx(8, abs=1)
+    )  # fmt: skip
+
+
+def test_the_blur_softens_edges():
+    steepest = [np.abs(np.diff(seen((0, 0, 24, 48), blur=blur)[24])).max() for blur in (0.0, 0.9)]
+    assert steepest[0] > 0.8
+    assert steepest[1] < 0.6
+
+
+def test_images_are_changed_each_in_its_own_way(tiny_data, tmp_path):
+    class Same:
+        """One image many times."""
+
+        record = corpora.load(NAME, 'test', data_dir=tiny_data)[0]
+
+        def __getitem__(self, number):
+            return self.record
+
+    (tmp_path / 'images').mkdir()
+    shifted_copy.write(Same(), range(2), tmp_path, seed=0)
+    one, other = (pixels(tmp_path / row['image']) for row in listed(tmp_path))
+    assert np.abs(one - other).mean() > 5
+
+
+def test_who_stays_in_a_skewed_copy_is_drawn():
+    kept = np.array(shifted_copy.skewed(np.random.default_rng(0), np.repeat(np.arange(7), 400)))
+    places = kept % 400  # within the class
+    assert len(kept) > 500
+    assert places.mean() == pytest.approx(199.5, abs=25)
+
+
 def test_a_black_image_stays_black():
     black = shifted_copy.shifted(np.random.default_rng(0), Image.new('L', (48, 48)))
     assert (black.mode, black.size) == ('RGB', (48, 48))

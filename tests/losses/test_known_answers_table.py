@@ -1,6 +1,7 @@
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -36,6 +37,19 @@ def test_cases_and_their_answers():
         'Gaussians 8': 8,
         'separable domains': math.log(2),
     }
+
+
+def test_mean_bias_and_deviations_over_seeds(monkeypatch):
+    found = iter([1.0, 2.0, 6.0])
+    estimate = lambda *_, **__: losses.estimation.MIEstimate(
+        jnp.array(next(found)), jnp.zeros(1), jnp.array([0.0, 2.0])
+    )
+    monkeypatch.setattr(losses, 'estimate_mutual_information', estimate)
+    case = experiment.Case('case', 5.0, 1.0, lambda key, n: (jnp.zeros(n), jnp.zeros(n)))
+    monkeypatch.setattr(experiment, 'cases', lambda: (case,))
+    row = next(experiment.measure(seeds=3, steps=1, samples=4))
+    assert (row.mean, row.bias, row.batches) == (3.0, -2.0, 1.0)
+    assert row.deviation == pytest.approx(math.sqrt(7))  # of a sample: (4 + 1 + 9) / 2
 
 
 def test_rows_become_a_table_between_the_markers():

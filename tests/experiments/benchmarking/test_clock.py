@@ -62,6 +62,17 @@ def test_the_ratio_compares_neighbouring_turns():
     assert clock.ratio(found['slow'], found['slow']) == 1.0
 
 
+def test_the_ratio_is_the_median_of_quotients():
+    machine = Machine()
+    tasks = {
+        'quick': machine.task('quick', 1.0, 1.0, 10.0, 3.0),
+        'slow': machine.task('slow', 1.0, 2.0, 10.0, 9.0),
+    }
+    found = measure(machine, tasks, steps=3, warmup=1)
+    # Quotients 2, 1 and 3; the quotient of the medians would be 3.
+    assert clock.ratio(found['quick'], found['slow']) == 2.0
+
+
 def test_row():
     machine = Machine()
     task = machine.task('a', 3.0, 0.5)
