@@ -3,9 +3,9 @@
     L = CE(source) + alpha * w(p) * L_margin + beta * L_mi
 
 L_margin pulls samples to trainable class centres, holds centres of different classes apart and
-brings the centres of the two domains together; target samples use pseudo labels. L_mi makes
-features uninformative of their domain. The third module, multi-level features, is the model's
-(`local=True`).
+brings the centres of the two domains together; target samples use pseudo labels, and pull on the
+network in proportion to the share of these that count. L_mi makes features uninformative of their
+domain. The third module, multi-level features, is the model's (`local=True`).
 
 Reference:
     Li et al., Deep Margin-Sensitive Representation Learning for Cross-Domain Facial Expression
@@ -188,14 +188,18 @@ def _margin(
     weight: jax.Array,
     options: Options,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The margin loss with its ramp, on the whole loss or on the features' gradient alone."""
+    """The margin loss with its ramp, on the whole loss or on the features' gradient alone.
+
+    Target features feel its mean over the batch, samples without a pseudo label included: a few
+    sure ones, most of them of the easiest class, do not pull as hard as a whole batch.
+    """
     features_s, features_t = (
         _scaled(outputs[d]['features'], options) for d in ('source', 'target')
     )
-    if options.centers_follow:
-        # Minus the weight: a reversal with a negative scale scales the gradient without turning it.
-        features_s = losses.gradient_reversal(features_s, -weight)
-        features_t = losses.gradient_reversal(features_t, -weight)
+    # Minus the scale: a reversal with a negative one scales the gradient without turning it.
+    pull = weight if options.centers_follow else 1.0
+    features_s = losses.gradient_reversal(features_s, -pull)
+    features_t = losses.gradient_reversal(features_t, -pull * jnp.mean(pseudo.weights))
     common = {'margin': options.margin, 'weights_t': pseudo.weights}
     if options.centers == 'common':
         loss, terms = losses.common_margin_metric_loss(

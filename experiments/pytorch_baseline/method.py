@@ -180,8 +180,13 @@ class DMSRL(SourceOnly):
         features = [source.features, target.features]
         if self.recipe.normalize:
             features = [functional.normalize(f, dim=1, eps=1e-6) for f in features]
-        if self.recipe.centers_follow:  # only what reaches the features is weighed
-            features = [losses.gradient_reversal(f, -weight) for f in features]
+        # Where centres follow, only what reaches the features is weighed. Those of the target feel
+        # the mean over the batch, samples without a pseudo label included.
+        pull = weight if self.recipe.centers_follow else 1.0
+        scales = (-pull, -pull * counts.mean())
+        features = [
+            losses.gradient_reversal(f, scale) for f, scale in zip(features, scales, strict=True)
+        ]
         found = losses.margin_metric_loss(
             features[0],
             labels_s,

@@ -221,18 +221,17 @@ def test_features_feel_the_margin_times_the_ramp():
         )
 
 
-def test_target_features_feel_the_mean_over_samples_that_count():
-    options = {'mutual_information': 'none', 'normalize': False}
+@pytest.mark.parametrize('centers_follow', [True, False])
+def test_target_features_feel_the_mean_over_the_whole_batch(centers_follow):
+    options = {'mutual_information': 'none', 'normalize': False, 'centers_follow': centers_follow}
     _, feel = gradients(0.3, **options)
     method, params, outputs = make(**options)
     pseudo = method.pseudo_labels(params, outputs, method.init_state(C))
     assert 0 < float(pseudo.weights.sum()) < B
     distance = outputs['target']['features'] - params['centers'].target[pseudo.labels]
-    weights = pseudo.weights / pseudo.weights.sum()
+    scale = SCRATCH['alpha'] * ramp(0.05 / 0.75) / B  # not over the sum of the weights
     np.testing.assert_allclose(
-        feel['target']['features'],
-        SCRATCH['alpha'] * ramp(0.05 / 0.75) * weights[:, None] * distance,
-        rtol=1e-4,
+        feel['target']['features'], scale * pseudo.weights[:, None] * distance, rtol=1e-4
     )
 
 
