@@ -3,9 +3,9 @@
     L = CE(source) + alpha * w(p) * L_margin + beta * L_mi
 
 L_margin pulls samples to trainable class centres, holds centres of different classes apart and
-brings the centres of the two domains together; target samples use pseudo labels, and pull on the
-network in proportion to the share of these that count. L_mi makes features uninformative of their
-domain. The third module, multi-level features, is the model's (`local=True`).
+brings the centres of the two domains together; target samples use pseudo labels. L_mi makes
+features uninformative of their domain. The third module, multi-level features, is the model's
+(`local=True`).
 
 Reference:
     Li et al., Deep Margin-Sensitive Representation Learning for Cross-Domain Facial Expression
@@ -57,6 +57,10 @@ class Options:
         normalize: whether features enter the margin loss with unit length [False].
         centers_follow: whether centres learn at full weight from the first step, so that they are
             at the classes' means when the features begin to feel them [False].
+        pull_by_coverage: whether the margin's gradient on target features is weighed by the share
+            of pseudo labels that count, so that a few sure samples, most of them of the easiest
+            class, do not pull as hard as a whole batch. False suits targets that show that class
+            (happiness) more often than the source [False].
         start: share of training before the ramp w opens [0].
         hidden: width of the critic [512].
         ema_rate: rate of MINE's moving average of E exp T.
@@ -80,6 +84,7 @@ class Options:
     center_scale: float = 0.1
     normalize: bool = True
     centers_follow: bool = True
+    pull_by_coverage: bool = True
     start: float = 0.5
     hidden: int = 512
     ema_rate: float = 0.01
@@ -188,18 +193,15 @@ def _margin(
     weight: jax.Array,
     options: Options,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The margin loss with its ramp, on the whole loss or on the features' gradient alone.
-
-    Target features feel its mean over the batch, samples without a pseudo label included: a few
-    sure ones, most of them of the easiest class, do not pull as hard as a whole batch.
-    """
+    """The margin loss with its ramp, on the whole loss or on the features' gradient alone."""
     features_s, features_t = (
         _scaled(outputs[d]['features'], options) for d in ('source', 'target')
     )
-    # Minus the scale: a reversal with a negative one scales the gradient without turning it.
     pull = weight if options.centers_follow else 1.0
+    coverage = jnp.mean(pseudo.weights) if options.pull_by_coverage else 1.0
+    # Minus the scale: a reversal with a negative one scales the gradient without turning it.
     features_s = losses.gradient_reversal(features_s, -pull)
-    features_t = losses.gradient_reversal(features_t, -pull * jnp.mean(pseudo.weights))
+    features_t = losses.gradient_reversal(features_t, -pull * coverage)
     common = {'margin': options.margin, 'weights_t': pseudo.weights}
     if options.centers == 'common':
         loss, terms = losses.common_margin_metric_loss(

@@ -30,6 +30,7 @@ class Recipe:
     center_scale: float = 1.0
     normalize: bool = False
     centers_follow: bool = False
+    pull_by_coverage: bool = False
     start: float = 0.0
     hidden: int = 512
     critic_dropout: float = 0.5
@@ -180,10 +181,9 @@ class DMSRL(SourceOnly):
         features = [source.features, target.features]
         if self.recipe.normalize:
             features = [functional.normalize(f, dim=1, eps=1e-6) for f in features]
-        # Where centres follow, only what reaches the features is weighed. Those of the target feel
-        # the mean over the batch, samples without a pseudo label included.
+        # Where centres follow, only what reaches the features is weighed.
         pull = weight if self.recipe.centers_follow else 1.0
-        scales = (-pull, -pull * counts.mean())
+        scales = (-pull, -pull * (counts.mean() if self.recipe.pull_by_coverage else 1.0))
         features = [
             losses.gradient_reversal(f, scale) for f, scale in zip(features, scales, strict=True)
         ]
