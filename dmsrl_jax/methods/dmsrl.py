@@ -58,9 +58,8 @@ class Options:
         centers_follow: whether centres learn at full weight from the first step, so that they are
             at the classes' means when the features begin to feel them [False].
         pull_by_coverage: whether the margin's gradient on target features is weighed by the share
-            of pseudo labels that count, so that a few sure samples, most of them of the easiest
-            class, do not pull as hard as a whole batch. False suits targets that show that class
-            (happiness) more often than the source [False].
+            of pseudo labels that count, so that a few sure samples, most of them smiles, do not
+            pull as hard as a whole batch; suits targets that smile less than the source [False].
         start: share of training before the ramp w opens [0].
         hidden: width of the critic [512].
         ema_rate: rate of MINE's moving average of E exp T.
@@ -84,7 +83,7 @@ class Options:
     center_scale: float = 0.1
     normalize: bool = True
     centers_follow: bool = True
-    pull_by_coverage: bool = True
+    pull_by_coverage: bool = False
     start: float = 0.5
     hidden: int = 512
     ema_rate: float = 0.01

@@ -26,7 +26,6 @@ DMSRL = {
     'center_scale': 1.0,
     'normalize': False,
     'centers_follow': False,
-    'pull_by_coverage': False,
     'start': 0.0,
     'mutual_information': 'adversarial',
     'reversal_steps': 10_000,

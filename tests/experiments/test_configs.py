@@ -170,7 +170,6 @@ def test_the_release_has_the_papers_numbers():
     assert (method.pseudo_label, method.teacher, method.start) == ('argmax', False, 0)
     assert (method.centers, method.center_scale, method.normalize) == ('separate', 1, False)
     assert not method.centers_follow
-    assert not method.pull_by_coverage
     assert method.hidden == 512
     assert (config.model.name, config.model.dropout) == ('vgg16_multilevel', 0.5)
     assert config.model.statistics == 'shared'

@@ -138,7 +138,7 @@ def test_the_defaults_are_those_that_the_results_were_measured_with():
     assert methods.options('dmsrl') == {
         'use_margin': True, 'mutual_information': 'mine', 'alpha': 2.0, 'beta': 0.1, 'margin': 1.0,
         'cross_weight': 0.01, 'centers': 'separate', 'center_scale': 0.1, 'normalize': True,
-        'centers_follow': True, 'pull_by_coverage': True, 'start': 0.5, 'hidden': 512,
+        'centers_follow': True, 'pull_by_coverage': False, 'start': 0.5, 'hidden': 512,
         'ema_rate': 0.01, 'reversal_steps': 0,
         'pseudo_label': 'threshold', 'threshold': 0.9, 'alignment': 0.5, 'teacher': True,
     }  # fmt: skip
