@@ -74,6 +74,7 @@ class Method:
         init: `(key, feature_dim, num_classes) -> {group: parameters}` besides the model's own.
         phases: run in order, one optimiser update each.
         uses_target: False for methods that train on source alone.
+        start: share of training before the target has a part in `joint` BatchNorm statistics.
         uses_teacher: True where losses read `outputs['teacher']`: the network with averaged
             parameters on target images without augmentation.
         init_state: `(num_classes) -> state` carried from step to step.
@@ -84,6 +85,7 @@ class Method:
     init: Callable[[jax.Array, int, int], Params]
     phases: tuple[Phase, ...]
     uses_target: bool = True
+    start: float = 0.0
     uses_teacher: bool = False
     init_state: Callable[[int], Any] = lambda num_classes: ()
     pseudo_labels: Callable[[Params, Outputs, Any], PseudoLabels] | None = None

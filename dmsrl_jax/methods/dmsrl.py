@@ -60,7 +60,8 @@ class Options:
         pull_by_coverage: whether the margin's gradient on target features is weighed by the share
             of pseudo labels that count, so that a few sure samples, most of them smiles, do not
             pull as hard as a whole batch; suits targets that smile less than the source [False].
-        start: share of training before the ramp w opens [0].
+        start: share of training before the ramp w opens [0]. Until then the network learns as with
+            `source_only`, `joint` BatchNorm statistics included; centres and critic learn already.
         hidden: width of the critic [512].
         ema_rate: rate of MINE's moving average of E exp T.
         reversal_steps: N of the gradient coefficient `ramp(n / N)`, in steps [10000]; with
@@ -126,6 +127,7 @@ def create(options: Options) -> Method:
     return Method(
         init=lambda key, feature_dim, num_classes: _init(key, feature_dim, num_classes, options),
         phases=(Phase(lambda p, o, c: _loss(p, o, c, options), groups),),
+        start=options.start,
         uses_teacher=options.teacher and options.use_margin,
         init_state=lambda num_classes: {
             'pseudo_labels': rules.init_state(num_classes),

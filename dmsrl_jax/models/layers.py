@@ -22,6 +22,7 @@ class Mode(NamedTuple):
     train: bool = False
     domains: int = 1
     domain: int | jax.Array | None = None
+    joined: bool | jax.Array = True
 
     @property
     def groups(self) -> int:
@@ -139,6 +140,33 @@ def batch_moments(
     return mean, variance, count
 
 
+Moments = tuple[jax.Array, jax.Array]
+
+
+def joint_moments(
+    mean: jax.Array, var: jax.Array, count: int, joined: bool | jax.Array = True
+) -> tuple[Moments, Moments]:
+    """Statistics of two equally large domains taken together.
+
+        mean = (mean_s + mean_t) / 2,  var = E_d[var_d + (mean_d - mean)^2]
+
+    Args:
+        mean: [2, C] of source and target.
+        var: [2, C], biased.
+        count: number of values behind each of them.
+        joined: scalar; False leaves the domains apart, and the target out of what is seen.
+
+    Returns:
+        Mean and biased variance to normalise with, [2, C] each, and mean and unbiased variance for
+        the running averages, [1, C] each.
+    """
+    apart = (mean, var), (mean[:1], var[:1] * (count / (count - 1)))
+    middle = mean.mean(axis=0, keepdims=True)
+    spread = (var + jnp.square(mean - middle)).mean(axis=0, keepdims=True)
+    together = (middle, spread), (middle, spread * (2 * count / (2 * count - 1)))
+    return jax.tree.map(lambda yes, no: jnp.where(joined, yes, no), together, apart)
+
+
 class BatchNorm(nn.Module):
     """Batch normalisation that knows two domains, PyTorch's semantics and float32 arithmetic.
 
@@ -147,7 +175,8 @@ class BatchNorm(nn.Module):
     PyTorch's unbiased variance. With statistics 'shared' there is one set of them, which sees the
     source first, then the target, exactly as in two passes; with 'per_domain' there is a row for
     each domain. One domain at a time (domains=1) then updates row `domain`, or both if it is None.
-    With 'joint' the whole batch has one mean and variance, as if it were of one domain.
+    With 'joint' the whole batch has one mean and variance, as if it were of one domain; until the
+    domains are `joined`, each is normalised by its own and the running averages see the source.
     """
 
     dtype: Any = jnp.float32
@@ -166,11 +195,12 @@ class BatchNorm(nn.Module):
         scale = self.param('scale', nn.initializers.ones, (channels,), jnp.float32)
         bias = self.param('bias', nn.initializers.zeros, (channels,), jnp.float32)
         if mode.train and not self.is_initializing():
-            domains = 1 if self.statistics == 'joint' else mode.domains
-            mean, var, count = batch_moments(x, domains, self.axis_name)
-            running_mean.value = self._updated(running_mean.value, mean, mode)
-            unbiased = var * (count / (count - 1))
-            running_var.value = self._updated(running_var.value, unbiased, mode)
+            mean, var, count = batch_moments(x, mode.domains, self.axis_name)
+            seen = mean, var * (count / (count - 1))  # PyTorch's unbiased variance
+            if self.statistics == 'joint' and mode.domains == 2:
+                (mean, var), seen = joint_moments(mean, var, count, mode.joined)
+            running_mean.value = self._updated(running_mean.value, seen[0], mode)
+            running_var.value = self._updated(running_var.value, seen[1], mode)
         else:
             mean = self._row(running_mean.value, mode)
             var = self._row(running_var.value, mode)

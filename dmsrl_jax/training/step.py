@@ -143,14 +143,16 @@ def _loss(
     batch_stats, method_state = carried
     key_augment, key_dropout, key_loss = jax.random.split(key, 3)
     images = augmented(key_augment, batch, settings)
-    outputs, batch_stats = _forward(params, batch_stats, images, key_dropout, settings)
+    progress = state.step / settings.total_steps
+    joined = progress >= settings.method.start
+    outputs, batch_stats = _forward(params, batch_stats, images, key_dropout, joined, settings)
     if settings.method.uses_teacher:
         outputs['teacher'] = _teacher(state, batch_stats, batch['image_t'], key_augment, settings)
     gather = lambda x: jax.lax.all_gather(x, AXIS, tiled=True)
     outputs = jax.tree.map(gather, outputs)
     context = Context(
         labels_s=gather(batch['label_s']),
-        progress=state.step / settings.total_steps,
+        progress=progress,
         step=state.step + 1,
         key=key_loss,
         state=method_state,
@@ -179,6 +181,7 @@ def _forward(
     batch_stats: Any,
     images: list[jax.Array],
     key: jax.Array,
+    joined: jax.Array,
     settings: StepSettings,
 ) -> tuple[dict[str, dict[str, jax.Array]], Any]:
     """One fused pass over all domains."""
@@ -187,6 +190,7 @@ def _forward(
         jnp.concatenate(images),
         train=True,
         domains=len(images),
+        joined=joined,
         mutable=['batch_stats'],
         rngs={'dropout': key},
     )

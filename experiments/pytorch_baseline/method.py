@@ -56,6 +56,10 @@ class Coefficients:
         scale = losses.ramp((done + 1) / steps) if steps else weight
         return tuple(torch.tensor([weight, scale], device=self.device))
 
+    def joined(self, done: int) -> bool:
+        """Whether the target has a part in joint BatchNorm statistics yet."""
+        return done / self.total_steps >= self.recipe.start
+
 
 class SourceOnly(nn.Module):
     """Cross-entropy on source; the baseline."""
@@ -119,13 +123,14 @@ class DMSRL(SourceOnly):
         weight: torch.Tensor,
         scale: torch.Tensor,
         predicted: Outputs | None = None,
+        joined: bool = True,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The loss of a source and a target batch [B, 3, H, W], and its terms.
 
         `predicted` are a teacher's outputs on the target batch, from which pseudo labels come
-        instead of the network's own.
+        instead of the network's own; `joined` is `Coefficients.joined` of this step.
         """
-        source, target = self.network.pair(images_s, images_t)
+        source, target = self.network.pair(images_s, images_t, joined)
         return self.combine(source, labels_s, target, weight, scale, predicted)
 
     def combine(

@@ -141,6 +141,7 @@ class Trainer:
             assert images_t is not None
             inputs += [self._view(images_t, 'target'), *self.coefficients(done)]
             inputs.append(self._teacher(images_t) if self.module.recipe.teacher else None)
+            inputs.append(self.coefficients.joined(done))
         self.optimisers.zero_grad()
         with self._autocast():
             loss, terms = self.forward(*inputs)

@@ -54,6 +54,18 @@ def test_a_run_leaves_the_same_files(tiny_config, tiny_run, changes, images, tmp
     assert torch.atleast_2d(weights['features.2.running_mean'])[-1].any() == saw_target
 
 
+@pytest.mark.parametrize('done', [1, 2])
+def test_joint_statistics_wait_for_the_start(tiny_config, done):
+    config = tiny_config(devices=1, steps=4, **{'model.statistics': 'joint', 'dmsrl.start': 0.5})
+    images_s, labels, images_t = next(train.Trainer(config, CPU).batches())
+    seen = []
+    for images in (images_t, 255 - images_t):
+        trainer = train.Trainer(config, CPU)
+        trainer.step(done, images_s, labels, images)
+        seen.append(trainer.network.features[2].running_mean)
+    assert torch.equal(*seen) == (done < 2)
+
+
 def test_it_learns_the_source(tiny_config, tmp_path):
     config = tiny_config(
         devices=1, batch_size=64, steps=60, log_every=5, method='source_only', average=False

@@ -129,6 +129,29 @@ class TestBatchNorm:
         y_source, y_target = (norm.apply(variables, x, Mode(domain=domain)) for domain in (0, 1))
         np.testing.assert_array_equal(y_source, y_target)
 
+    @pytest.mark.parametrize('traced', [False, True])
+    def test_until_joined_the_target_stays_out_of_joint_statistics(self, traced):
+        x_s, x_t = normal(0, 4, 2, 2, 3), 5.0 + 2.0 * normal(1, 4, 2, 2, 3)
+        norm = BatchNorm(statistics='joint')
+        start = norm.init(jax.random.key(0), x_s, Mode())
+        x = np.concatenate([x_s, x_t])
+        if traced:
+            run = jax.jit(
+                lambda joined: norm.apply(
+                    start, x, FUSED._replace(joined=joined), mutable=['batch_stats']
+                )
+            )
+            np.testing.assert_allclose(run(True)[0], train_norm(norm, start, x, FUSED)[0], 1e-5)
+            y, variables = run(False)
+        else:
+            y, variables = train_norm(norm, start, x, FUSED._replace(joined=False))
+        alone, after = train_norm(norm, start, x_s, TRAIN)
+        np.testing.assert_allclose(y[:4], alone, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(y[4:], train_norm(norm, start, x_t, TRAIN)[0], 1e-5, 1e-6)
+        for name in ('mean', 'var'):
+            found, expected = variables['batch_stats'][name], after['batch_stats'][name]
+            np.testing.assert_allclose(found, expected, rtol=1e-6)
+
     def test_joint_statistics_of_one_domain_alone_are_the_shared_ones(self):
         x = normal(0, 4, 2, 2, 3)
         start = BatchNorm().init(jax.random.key(0), x, Mode())
@@ -145,10 +168,13 @@ class TestBatchNorm:
         np.testing.assert_array_equal(mean[0], mean[1])
         np.testing.assert_allclose(mean[0], 0.1 * x.mean((0, 1, 2)), rtol=1e-5)
 
-    @pytest.mark.parametrize('mode', [TRAIN, FUSED])
-    def test_gradient_matches_finite_differences(self, mode):
+    @pytest.mark.parametrize(
+        ('mode', 'kind'), [(TRAIN, 'shared'), (FUSED, 'shared'), (FUSED, 'joint')]
+    )
+    def test_gradient_matches_finite_differences(self, mode, kind):
         x, weight = normal(0, 4, 2, 1, 2), normal(1, 4, 2, 1, 2)
-        norm = BatchNorm()
+        x[2:] += 3.0
+        norm = BatchNorm(statistics=kind)
         variables = norm.init(jax.random.key(0), x, Mode())
         loss = lambda x: (train_norm(norm, variables, x, mode)[0] * weight).sum()
         check_grads(loss, (x,), order=1, modes=['rev'], eps=1e-2, atol=0.02, rtol=0.02)

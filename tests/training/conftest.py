@@ -92,6 +92,7 @@ class Harness:
         method: str = 'dmsrl',
         options: dict[str, Any] | None = None,
         dropout: float = 0.5,
+        statistics: str = 'per_domain',
         recipe: str = 'standard',
         averaged: bool = True,
         accumulate: int = 1,
@@ -100,7 +101,9 @@ class Harness:
         if method == 'dmsrl':
             options = {'hidden': 4, **(options or {})}
         self.method = methods.create(method, **(options or {}))
-        self.model = models.Classifier(SmallBackbone(dropout=dropout, axis_name=step.AXIS))
+        self.model = models.Classifier(
+            SmallBackbone(dropout=dropout, axis_name=step.AXIS, statistics=statistics)
+        )
         self.chosen = mapping.devices(devices)
         initial = state.create(
             jax.random.key(0),

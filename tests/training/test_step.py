@@ -134,6 +134,23 @@ def test_source_only_ignores_target_images(harness, batch):
     chex.assert_trees_all_equal(host(one.state.params), host(other.state.params))
 
 
+def test_until_its_start_dmsrl_trains_the_network_of_source_only(harness, batch):
+    joint = {'statistics': 'joint'}
+    adapting = harness(options={'start': 0.3, 'threshold': 0.0}, **joint)
+    alone = harness(method='source_only', **joint)
+    learned = lambda made: host(
+        (state.model_params(made.state.params), made.state.batch_stats, made.state.average)
+    )
+    history = adapting.run(batch, 3), alone.run(batch, 3)
+    chex.assert_trees_all_close(learned(adapting), learned(alone), rtol=1e-4, atol=1e-6)
+    for one, other in zip(*history, strict=True):
+        assert one['classification'] == pytest.approx(other['classification'], rel=1e-5)
+    adapting.run(batch, 1)  # at 3 of 10 steps
+    alone.run(batch, 1)
+    stats = [made.state.batch_stats['backbone']['norm']['mean'] for made in (adapting, alone)]
+    assert np.abs(host(stats[0]) - host(stats[1])).max() > 1e-3
+
+
 def test_training_learns_the_batch(harness, batch):
     made = harness(method='source_only', optimizer={'learning_rate': 0.1}, **PLAIN)
     same = {name: x for name, x in batch.items() if name != 'image_t'}
