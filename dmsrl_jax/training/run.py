@@ -54,9 +54,7 @@ def prepare(config: Any, say: Callable[[str], None] = print) -> Run:
     data = load_data(config, ROLES, say)
     batches = _batches(config, data, recipes, uses_target=method.uses_target)
     epoch = batches.source_batches_per_epoch
-    total = config.steps or config.epochs * epoch
-    if total < 1:
-        raise InputError('set steps or epochs to at least 1')
+    total = length(config, epoch)
     initial = state.create(
         jax.random.key(config.seed),
         model,
@@ -92,6 +90,20 @@ def prepare(config: Any, say: Callable[[str], None] = print) -> Run:
         evaluator=create_evaluator(config, chosen),
         initial=mapping.replicate(state.with_optimizers(initial, tx), chosen),
     )
+
+
+def length(config: Any, batches_per_epoch: int) -> int:
+    """Steps of a run: `steps`, else `epochs`, else the longer of the two in `length`.
+
+    Raises:
+        InputError: a length below one step.
+    """
+    of_epochs = lambda given: given * batches_per_epoch
+    usual = max(of_epochs(config.length.epochs), config.length.steps)
+    total = config.steps or of_epochs(config.epochs) or usual
+    if total < 1:
+        raise InputError(f'the run would have {total} steps; set steps or epochs to at least 1')
+    return total
 
 
 def create_model(config: Any, *, axis_name: str | None = None) -> Any:

@@ -19,7 +19,7 @@ def get_config(arg: str = '') -> ConfigDict:
     """A short run on `<source>,<target>`, in which adaptation begins at once."""
     config = pair.get_config(arg)
     config.model.pretrained = 'runs/source'
-    config.epochs = 5
+    config.length = {'epochs': 5, 'steps': 300}
     config.optimizer.learning_rate = 1e-3
     config.dmsrl.start = 0.0
     return config

@@ -36,8 +36,9 @@ def get_config(arg: str = '') -> ConfigDict:
             'batch_size': 64,  # per domain, all devices together
             'eval_batch_size': 256,
             'accumulate': 1,
-            'epochs': 15,  # passes over source
-            'steps': 0,  # if not 0: length of the run, instead of epochs
+            'steps': 0,  # length of the run
+            'epochs': 0,  # the same in passes over source
+            'length': {'epochs': 15, 'steps': 600},  # the longer counts if both of these are 0
             'devices': 0,  # 0: all; a CPU is made into so many
             'mapping': 'shard_map',
             'method': 'dmsrl',

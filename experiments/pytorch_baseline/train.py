@@ -24,7 +24,7 @@ from absl import flags
 
 from dmsrl_jax.data import corpora
 from dmsrl_jax.errors import InputError
-from dmsrl_jax.training.run import claim
+from dmsrl_jax.training import run
 from experiments import cli
 from experiments import train as ours
 from experiments.pytorch_baseline import data, evaluation, method, models, optimisers
@@ -72,7 +72,7 @@ class Trainer:
         }
         self.loaders = {role: self._loader(role) for role in DOMAINS}
         epoch = len(self.loaders['source'])
-        self.total_steps = config.steps or config.epochs * epoch
+        self.total_steps = run.length(config, epoch)
         self.network = self._network()
         self.module, self.coefficients = self._method()
         self.average = method.Average(self.network, config.average_decay)
@@ -209,7 +209,7 @@ def train(
         InputError: the folder is another run's, the config does not fit, the loss is not finite.
     """
     workdir = pathlib.Path(workdir)
-    claim(workdir, config)
+    run.claim(workdir, config)
     trainer, begun = Trainer(config, device, compiled=compiled), time.monotonic()
     busy, oracle = 0.0, {'step': 0, 'accuracy': 0.0}
     batches = trainer.batches()

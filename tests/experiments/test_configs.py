@@ -124,6 +124,14 @@ def test_pair_and_demo_name_their_corpora():
     assert (config.source, config.target) == ('synthetic_faces/studio', 'synthetic_faces/wild')
 
 
+def test_adaptation_is_shorter_than_training_from_the_start():
+    lengths = [
+        [run.length(config.get_config('a,b'), batches) for batches in (3, 75)]
+        for config in (adapt, pair)
+    ]
+    assert lengths == [[300, 375], [600, 1125]]
+
+
 @pytest.mark.parametrize('module', [ablation, adapt, demo, development])
 def test_every_row_is_a_valid_config(module):
     rows = module.rows()

@@ -6,6 +6,7 @@ import pytest
 
 from dmsrl_jax.data import pipeline
 from dmsrl_jax.training import optimizers, run, step
+from experiments.configs import common
 
 
 @pytest.fixture(scope='module')
@@ -62,6 +63,25 @@ def test_the_length_of_the_run(told):
     assert made.total_steps == 3 * 64 // 8 == seen['step.StepSettings']['total_steps']
     lengths = {name: seen['optimizers.create'][name] for name in ('total_steps', 'steps_per_epoch')}
     assert lengths == {'total_steps': 24, 'steps_per_epoch': 8}
+
+
+@pytest.mark.parametrize(
+    ('given', 'batches', 'expected'),
+    [
+        ({}, 75, 1125),
+        ({}, 40, 600),
+        ({}, 3, 600),  # a small source is passed over more often
+        ({'epochs': 2}, 3, 6),
+        ({'steps': 45}, 75, 45),
+        ({'steps': 45, 'epochs': 2}, 75, 45),
+        ({'length.epochs': 5, 'length.steps': 300}, 75, 375),
+        ({'length.epochs': 5, 'length.steps': 300}, 3, 300),
+    ],
+)
+def test_steps_come_before_epochs_and_these_before_the_usual_length(given, batches, expected):
+    config = common.get_config('a,b')
+    config.update_from_flattened_dict(given)
+    assert run.length(config, batches) == expected
 
 
 def test_accumulation_and_average(told):
