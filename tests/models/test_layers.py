@@ -129,6 +129,18 @@ class TestBatchNorm:
         y_source, y_target = (norm.apply(variables, x, Mode(domain=domain)) for domain in (0, 1))
         np.testing.assert_array_equal(y_source, y_target)
 
+    def test_joint_gradients_are_those_of_one_domain(self):
+        x = np.concatenate([normal(0, 4, 2, 2, 3), 5.0 + 2.0 * normal(1, 4, 2, 2, 3)])
+        weight = normal(2, *x.shape)
+
+        def gradient(kind, mode):
+            norm = BatchNorm(statistics=kind)
+            start = norm.init(jax.random.key(0), x, Mode())
+            return jax.grad(lambda x: (train_norm(norm, start, x, mode)[0] * weight).sum())(x)
+
+        joint, alone = gradient('joint', FUSED), gradient('shared', TRAIN)
+        np.testing.assert_allclose(joint, alone, rtol=1e-4, atol=1e-5)
+
     @pytest.mark.parametrize('traced', [False, True])
     def test_until_joined_the_target_stays_out_of_joint_statistics(self, traced):
         x_s, x_t = normal(0, 4, 2, 2, 3), 5.0 + 2.0 * normal(1, 4, 2, 2, 3)
