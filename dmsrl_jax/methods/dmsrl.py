@@ -61,7 +61,8 @@ class Options:
             of pseudo labels that count, so that a few sure samples, most of them smiles, do not
             pull as hard as a whole batch; suits targets that smile less than the source [False].
         start: share of training before the ramp w opens [0]. Until then the network learns as with
-            `source_only`, `joint` BatchNorm statistics included; centres and critic learn already.
+            `source_only`, `joint` BatchNorm statistics included; centres and critic learn already
+            (with reversal_steps > 0 the critic is felt from the first step).
         hidden: width of the critic [512].
         ema_rate: rate of MINE's moving average of E exp T.
         reversal_steps: N of the gradient coefficient `ramp(n / N)`, in steps [10000]; with

@@ -140,6 +140,10 @@ def batch_moments(
     return mean, variance, count
 
 
+def _unbiased(var: jax.Array, count: int) -> jax.Array:
+    return var * (count / (count - 1))
+
+
 Moments = tuple[jax.Array, jax.Array]
 
 
@@ -160,10 +164,10 @@ def joint_moments(
         Mean and biased variance to normalise with, [2, C] each, and mean and unbiased variance for
         the running averages, [1, C] each.
     """
-    apart = (mean, var), (mean[:1], var[:1] * (count / (count - 1)))
+    apart = (mean, var), (mean[:1], _unbiased(var[:1], count))
     middle = mean.mean(axis=0, keepdims=True)
     spread = (var + jnp.square(mean - middle)).mean(axis=0, keepdims=True)
-    together = (middle, spread), (middle, spread * (2 * count / (2 * count - 1)))
+    together = (middle, spread), (middle, _unbiased(spread, 2 * count))
     return jax.tree.map(lambda yes, no: jnp.where(joined, yes, no), together, apart)
 
 
@@ -196,7 +200,7 @@ class BatchNorm(nn.Module):
         bias = self.param('bias', nn.initializers.zeros, (channels,), jnp.float32)
         if mode.train and not self.is_initializing():
             mean, var, count = batch_moments(x, mode.domains, self.axis_name)
-            seen = mean, var * (count / (count - 1))  # PyTorch's unbiased variance
+            seen = mean, _unbiased(var, count)
             if self.statistics == 'joint' and mode.domains == 2:
                 (mean, var), seen = joint_moments(mean, var, count, mode.joined)
             running_mean.value = self._updated(running_mean.value, seen[0], mode)

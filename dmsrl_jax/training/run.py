@@ -98,9 +98,8 @@ def length(config: Any, batches_per_epoch: int) -> int:
     Raises:
         InputError: a length below one step.
     """
-    of_epochs = lambda given: given * batches_per_epoch
-    usual = max(of_epochs(config.length.epochs), config.length.steps)
-    total = config.steps or of_epochs(config.epochs) or usual
+    usual = max(config.length.epochs * batches_per_epoch, config.length.steps)
+    total = config.steps or config.epochs * batches_per_epoch or usual
     if total < 1:
         raise InputError(f'the run would have {total} steps; set steps or epochs to at least 1')
     return total

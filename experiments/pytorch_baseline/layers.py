@@ -54,9 +54,11 @@ def running_statistics_kept(network: nn.Module) -> Iterator[None]:
     momenta = [layer.momentum for layer in norms]
     for layer in norms:
         layer.momentum = 0.0
-    yield
-    for layer, momentum in zip(norms, momenta, strict=True):
-        layer.momentum = momentum
+    try:
+        yield
+    finally:
+        for layer, momentum in zip(norms, momenta, strict=True):
+            layer.momentum = momentum
 
 
 def init_convolutions(module: nn.Module) -> None:
