@@ -1,5 +1,6 @@
 """The convolution of the networks, with ways of its own on a CPU where XLA is slow there."""
 
+import os
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,10 @@ _SMALL_PIXELS, _LARGE_PIXELS, _LEAST_CHANNELS = 4 * 4, 32 * 32, 12
 _FEW_CHANNELS, _LARGE_WITH_FEW = 32, 12 * 12
 # Of a block in the weight gradient: its patches then stay in a core's cache.
 _BLOCK_PIXELS = 24 * 24
+# XLA computes on one core where a row's pixels times channels times features are no more than this.
+_LONGEST_ON_ONE_CORE = 64**3
+# Of a row that is worth sharing between cores.
+_LEAST_COLUMNS = 256
 
 
 def convolve(
@@ -24,8 +29,9 @@ def convolve(
     On a CPU, XLA takes the weight gradient for a convolution whose kernel has the size of the map:
     on large maps, that is up to five times slower than the matrix products of `_by_blocks` (kernels
     3x3 of stride 1). On maps smaller than the kernel it has no quick program at all; there, and for
-    1x1 kernels, one matrix product of patches stands for the convolution. Everything else, and all
-    on other platforms, is `lax.conv_general_dilated`.
+    1x1 kernels, one matrix product of patches stands for the convolution. Cores share the pixels of
+    a row only: `_side_by_side` makes one image of the batch where rows are short. Everything else,
+    and all on other platforms, is `lax.conv_general_dilated`.
 
     Args:
         x: [B, H, W, C].
@@ -38,7 +44,7 @@ def convolve(
         [B, ceil(H / s), ceil(W / s), features].
     """
     kind = _kind(x.shape, kernel.shape[0], strides[0])
-    if kind == 'plain':
+    if kind == 'plain' and not _is_shared(x, kernel, strides[0]):
         return lax.conv_general_dilated(x, kernel, strides, padding, **options)
     return _convolve(x, kernel, strides[0], kind)
 
@@ -62,11 +68,36 @@ def _plain(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     )
 
 
+def _is_shared(x: jax.Array, kernel: jax.Array, stride: int) -> bool:
+    """Whether `_side_by_side` lets the cores of a CPU share what XLA would do on one of them."""
+    batch, height, width, channels = x.shape
+    size, features = kernel.shape[0], kernel.shape[3]
+    return (
+        (size, stride, x.dtype) == (3, 1, jnp.float32)
+        and channels >= _LEAST_CHANNELS
+        and height * width > _SMALL_PIXELS
+        and width * channels * features <= _LONGEST_ON_ONE_CORE
+        and batch * width >= _LEAST_COLUMNS
+        and _cores() > 1
+    )
+
+
+def _cores() -> int:
+    """Cores of one device of a CPU; 1 where JAX computes elsewhere."""
+    on_cpu = jax.default_backend() == 'cpu'
+    return (os.cpu_count() or 1) // jax.local_device_count() if on_cpu else 1
+
+
+def _on_cpu(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    if _is_shared(x, kernel, stride):
+        return _side_by_side(x, kernel)
+    return _plain(x, kernel, stride)
+
+
 def _value(x: jax.Array, kernel: jax.Array, stride: int, kind: str) -> jax.Array:
-    plain, by_patches = (partial(f, stride=stride) for f in (_plain, _by_patches))
-    if kind == 'patches':
-        return lax.platform_dependent(x, kernel, cpu=by_patches, default=plain)
-    return plain(x, kernel)
+    on_cpu = _by_patches if kind == 'patches' else _on_cpu
+    on_cpu, plain = (partial(f, stride=stride) for f in (on_cpu, _plain))
+    return lax.platform_dependent(x, kernel, cpu=on_cpu, default=plain)
 
 
 def _forward(
@@ -82,11 +113,14 @@ def _backward(
         convolve = partial(convolve, stride=stride)
         return lambda x, kernel, g: jax.vjp(convolve, x, kernel)[1](g)
 
-    def by_blocks(x: jax.Array, kernel: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
-        (towards_x,) = jax.vjp(lambda x: _plain(x, kernel, stride), x)[1](g)
-        return towards_x, _by_blocks(x, g)
+    def apart(x: jax.Array, kernel: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
+        # Of stride 1: the gradient to the map is a convolution, too.
+        towards_x = _on_cpu(g, kernel[::-1, ::-1].swapaxes(2, 3), stride)
+        if kind == 'blocks':
+            return towards_x, _by_blocks(x, g)
+        return towards_x, jax.vjp(lambda kernel: _plain(x, kernel, stride), kernel)[1](g)[0]
 
-    on_cpu = of(_by_patches) if kind == 'patches' else by_blocks
+    on_cpu = of(_by_patches) if kind == 'patches' else apart
     return lax.platform_dependent(*saved, g, cpu=on_cpu, default=of(_plain))
 
 
@@ -108,6 +142,22 @@ def _shifts(
         for i in range(size)
         for j in range(size)
     ]
+
+
+def _side_by_side(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The 3x3 convolution of stride 1, all images beside each other as one wide image.
+
+    Each keeps its border of zeros; the two columns of every image that would see into the next one
+    are left out of the result.
+    """
+    batch, height, width, channels = x.shape
+    rows = jnp.pad(x.transpose(1, 0, 2, 3), ((1, 1), (0, 0), (1, 1), (0, 0)))
+    image = rows.reshape(1, height + 2, batch * (width + 2), channels)
+    result = lax.conv_general_dilated(
+        image, kernel, (1, 1), ((0, 0), (0, 2)), dimension_numbers=_NUMBERS
+    )
+    columns = result.reshape(height, batch, width + 2, -1)
+    return columns[:, :, :width].transpose(1, 0, 2, 3)
 
 
 def _by_patches(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:

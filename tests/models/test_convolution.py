@@ -1,5 +1,6 @@
 """The convolution of the networks against XLA's: values, gradients, and what is lowered where."""
 
+import os
 from functools import partial
 
 import jax
@@ -52,6 +53,11 @@ CASES = [
     ((2, 20, 9, 16, 4), 1, 1),
     ((2, 8, 8, 16, 4), 1, 2),
     ((2, 9, 7, 16, 4), 1, 2),
+    # images side by side, with XLA's weight gradient and with blocks
+    ((40, 7, 8, 16, 4), 3, 1),
+    ((52, 5, 5, 20, 6), 3, 1),
+    ((22, 12, 12, 12, 4), 3, 1),
+    ((8, 32, 32, 16, 8), 3, 1),
     # what XLA does on a CPU, too
     ((2, 31, 32, 33, 4), 3, 1),
     ((2, 11, 13, 32, 4), 3, 1),
@@ -63,7 +69,8 @@ CASES = [
 
 
 @pytest.mark.parametrize(('shape', 'size', 'stride'), CASES)
-def test_values_and_gradients_are_those_of_lax(shape, size, stride):
+def test_values_and_gradients_are_those_of_lax(shape, size, stride, monkeypatch):
+    monkeypatch.setattr(convolution, '_cores', lambda: 2)
     x, kernel, g = arrays(*shape, size=size, stride=stride)
     convolve, reference = partial(ours, stride=stride), partial(plain, stride=stride)
     expected = reference(x, kernel)
@@ -90,8 +97,8 @@ def test_bfloat16_is_summed_in_float32():
     )
 
 
-def lowered(platform, side, channels=16, size=3, stride=1):
-    x, kernel, g = arrays(1, side, side, channels, 4, size=size, stride=stride)
+def lowered(platform, side, channels=16, size=3, stride=1, batch=1, dtype=jnp.float32):
+    x, kernel, g = arrays(batch, side, side, channels, 4, dtype, size=size, stride=stride)
     convolve = partial(ours, stride=stride)
     both = jax.jit(lambda x, kernel, g: (convolve(x, kernel), jax.vjp(convolve, x, kernel)[1](g)))
     return export.export(both, platforms=[platform])(x, kernel, g).mlir_module()
@@ -109,11 +116,27 @@ def test_a_cpu_takes_blocks_for_large_maps_and_patches_for_small_ones():
     assert 'stablehlo.convolution' not in lowered('cpu', 40, size=1)
 
 
+def test_cores_of_a_cpu_share_short_rows(monkeypatch):
+    def is_shared(batch=32, **options):
+        return f'tensor<1x10x{10 * batch}x16xf32>' in lowered('cpu', 8, batch=batch, **options)
+
+    monkeypatch.setattr(os, 'cpu_count', lambda: 2 * jax.local_device_count())
+    assert is_shared()
+    assert not is_shared(batch=31)
+    assert not is_shared(stride=2)
+    assert not is_shared(dtype=jnp.bfloat16)
+    monkeypatch.setattr(convolution, '_LONGEST_ON_ONE_CORE', 8 * 16 * 4 - 1)
+    assert not is_shared()
+    monkeypatch.undo()
+    monkeypatch.setattr(os, 'cpu_count', jax.local_device_count)
+    assert not is_shared()
+
+
 @pytest.mark.parametrize(
     ('side', 'size', 'stride'), [(32, 3, 1), (16, 3, 1), (4, 3, 1), (8, 3, 2), (8, 1, 1), (8, 1, 2)]
 )
 def test_other_platforms_have_convolutions_only(side, size, stride):
-    program = lowered('cuda', side, size=size, stride=stride)
+    program = lowered('cuda', side, size=size, stride=stride, batch=64)
     # value, value once more for the gradients, gradients with respect to map and kernel
     assert program.count('stablehlo.convolution') in (3, 4)
     assert 'stablehlo.while' not in program
