@@ -51,15 +51,14 @@ class Options:
         beta: weight of the mutual-information loss [0.01]. It makes the domains alike, class shares
             included: 1 suits domains that show each expression equally often, 0.1 any others.
         margin: M of the margin loss, in squared feature units [100].
-        cross_weight: lambda of the margin loss [0.01].
+        cross_weight: lambda of the margin loss [0.01]. A large one keeps the target's centres near
+            the source's: they do not run after a few sure samples, most of them smiles. A small one
+            suits domains that show each expression equally often.
         centers: `separate` per domain [separate] or `common` to both.
         center_scale: standard deviation of the centres at the start [1].
         normalize: whether features enter the margin loss with unit length [False].
         centers_follow: whether centres learn at full weight from the first step, so that they are
             at the classes' means when the features begin to feel them [False].
-        pull_by_coverage: whether the margin's gradient on target features is weighed by the share
-            of pseudo labels that count, so that a few sure samples, most of them smiles, do not
-            pull as hard as a whole batch; suits targets that smile less than the source [False].
         start: share of training before the ramp w opens [0]. Until then the network learns as with
             `source_only`, `joint` BatchNorm statistics included; centres and critic learn already
             (with reversal_steps > 0 the critic is felt from the first step).
@@ -80,12 +79,11 @@ class Options:
     alpha: float = 2.0
     beta: float = 0.1
     margin: float = 1.0
-    cross_weight: float = 0.01
+    cross_weight: float = 10.0
     centers: str = 'separate'
     center_scale: float = 0.1
     normalize: bool = True
     centers_follow: bool = True
-    pull_by_coverage: bool = False
     start: float = 0.5
     hidden: int = 512
     ema_rate: float = 0.01
@@ -196,14 +194,12 @@ def _margin(
     options: Options,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The margin loss with its ramp, on the whole loss or on the features' gradient alone."""
-    features_s, features_t = (
-        _scaled(outputs[d]['features'], options) for d in ('source', 'target')
-    )
     pull = weight if options.centers_follow else 1.0
-    coverage = jnp.mean(pseudo.weights) if options.pull_by_coverage else 1.0
     # Minus the scale: a reversal with a negative one scales the gradient without turning it.
-    features_s = losses.gradient_reversal(features_s, -pull)
-    features_t = losses.gradient_reversal(features_t, -pull * coverage)
+    features_s, features_t = (
+        losses.gradient_reversal(_scaled(outputs[d]['features'], options), -pull)
+        for d in ('source', 'target')
+    )
     common = {'margin': options.margin, 'weights_t': pseudo.weights}
     if options.centers == 'common':
         loss, terms = losses.common_margin_metric_loss(

@@ -13,7 +13,7 @@ from experiments.configs import pair
 def get_config() -> ConfigDict:
     """The default recipe, but for domains that show every expression equally often."""
     config = pair.get_config('synthetic_faces/studio,synthetic_faces/wild')
-    config.dmsrl.beta = 1.0
+    config.dmsrl.update(beta=1.0, cross_weight=0.01)
     return config
 
 

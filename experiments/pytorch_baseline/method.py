@@ -30,7 +30,6 @@ class Recipe:
     center_scale: float = 1.0
     normalize: bool = False
     centers_follow: bool = False
-    pull_by_coverage: bool = False
     start: float = 0.0
     hidden: int = 512
     critic_dropout: float = 0.5
@@ -188,10 +187,7 @@ class DMSRL(SourceOnly):
             features = [functional.normalize(f, dim=1, eps=1e-6) for f in features]
         # Where centres follow, only what reaches the features is weighed.
         pull = weight if self.recipe.centers_follow else 1.0
-        scales = (-pull, -pull * (counts.mean() if self.recipe.pull_by_coverage else 1.0))
-        features = [
-            losses.gradient_reversal(f, scale) for f, scale in zip(features, scales, strict=True)
-        ]
+        features = [losses.gradient_reversal(f, -pull) for f in features]
         found = losses.margin_metric_loss(
             features[0],
             labels_s,

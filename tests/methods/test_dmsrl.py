@@ -137,9 +137,8 @@ def test_the_loss_is_the_sum_of_its_modules(options, progress):
 def test_the_defaults_are_those_that_the_results_were_measured_with():
     assert methods.options('dmsrl') == {
         'use_margin': True, 'mutual_information': 'mine', 'alpha': 2.0, 'beta': 0.1, 'margin': 1.0,
-        'cross_weight': 0.01, 'centers': 'separate', 'center_scale': 0.1, 'normalize': True,
-        'centers_follow': True, 'pull_by_coverage': False, 'start': 0.5, 'hidden': 512,
-        'ema_rate': 0.01, 'reversal_steps': 0,
+        'cross_weight': 10.0, 'centers': 'separate', 'center_scale': 0.1, 'normalize': True,
+        'centers_follow': True, 'start': 0.5, 'hidden': 512, 'ema_rate': 0.01, 'reversal_steps': 0,
         'pseudo_label': 'threshold', 'threshold': 0.9, 'alignment': 0.5, 'teacher': True,
     }  # fmt: skip
 
@@ -223,22 +222,18 @@ def test_features_feel_the_margin_times_the_ramp():
 
 
 @pytest.mark.parametrize('centers_follow', [True, False])
-@pytest.mark.parametrize('by_coverage', [True, False])
-def test_target_features_feel_the_mean_over_the_batch_or_over_what_counts(
-    centers_follow, by_coverage
-):
+def test_target_features_feel_the_mean_over_what_counts(centers_follow):
     options = {
         'mutual_information': 'none',
         'normalize': False,
         'centers_follow': centers_follow,
-        'pull_by_coverage': by_coverage,
     }
     _, feel = gradients(0.3, **options)
     method, params, outputs = make(**options)
     pseudo = method.pseudo_labels(params, outputs, method.init_state(C))
     assert 0 < float(pseudo.weights.sum()) < B
     distance = outputs['target']['features'] - params['centers'].target[pseudo.labels]
-    weights = pseudo.weights / (B if by_coverage else pseudo.weights.sum())
+    weights = pseudo.weights / pseudo.weights.sum()
     np.testing.assert_allclose(
         feel['target']['features'],
         SCRATCH['alpha'] * ramp(0.05 / 0.75) * weights[:, None] * distance,

@@ -39,11 +39,10 @@ def domains(seed):
     [
         {'threshold': 0.6},
         {'threshold': 0.6, 'centers_follow': False, 'start': 0.0},
-        {'threshold': 0.6, 'pull_by_coverage': True},
         {'threshold': 0.6, 'mutual_information': 'none', 'alignment': 1.0},
         {**release.DMSRL, 'mutual_information': 'none', 'threshold': 0.0},
     ],
-    ids=['default', 'centres wait', 'pull by coverage', 'margin alone', 'margin of the release'],
+    ids=['default', 'centres wait', 'margin alone', 'margin of the release'],
 )
 def test_loss_and_gradients(changes, progress, flax_layers):
     options = {**DEFAULTS, 'hidden': 8, **changes}
