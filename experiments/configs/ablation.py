@@ -3,7 +3,7 @@
 Command (synthetic pair; any prepared pair after the colon):
     python experiments/tables.py --workdir runs/ablation \\
         --config experiments/configs/ablation.py:synthetic_faces/studio,synthetic_faces/wild \\
-        --config.dmsrl.beta=1
+        --config.dmsrl.beta=1 --config.dmsrl.cross_weight=0.01
 Time: 33 runs, about 55 minutes on two CPU cores.
 Expected: the tables of docs/results.md.
 """

@@ -1,11 +1,11 @@
 """The settings that were compared when DMSRL's defaults were chosen, on development pairs.
 
-Command (docs/results.md has the pairs, the runs that come before, and the figures):
+Command (docs/choices.md has the pairs, the runs that come before, and the figures):
     python experiments/tables.py --config experiments/configs/development.py:SOURCE,TARGET \\
         --config.model.pretrained='runs/dev-source/source_only/seed{seed}' --workdir runs/dev
-Time: 17 rows; 34 runs over two seeds take about 20 minutes on two CPU cores.
+Time: 20 rows; 40 runs over two seeds take about 25 minutes on two CPU cores.
 Expected: on sketch -> studio beta 1 first, alpha 6 last; with other class shares beta 0.1 first
-(both measured with `--config.model.statistics=per_domain`).
+(both measured with `--config.model.statistics=per_domain --config.dmsrl.cross_weight=0.01`).
 """
 
 from ml_collections import ConfigDict
@@ -27,11 +27,14 @@ _GRID = (
 )
 
 # One other choice at a time, beside the defaults.
-_OTHERS: dict[str, dict[str, float | bool]] = {
+_OTHERS: dict[str, dict[str, float | bool | str]] = {
     'alignment0': {'dmsrl.alignment': 0.0},
     'alignment1': {'dmsrl.alignment': 1.0},
     'no-teacher': {'dmsrl.teacher': False},
     'lengths-kept': {'dmsrl.normalize': False},
+    'cross_weight0.01': {'dmsrl.cross_weight': 0.01},
+    'cross_weight1': {'dmsrl.cross_weight': 1.0},
+    'common-centers': {'dmsrl.centers': 'common'},
 }
 
 

@@ -9,7 +9,7 @@ last epoch in an independent rerun (GitHub ykqlg/JDMAN), 88 % at the best epoch 
 Source: the PyTorch code released with JDMAN (ACM MM 2021) and DMSRL (IEEE TMM 2023).
 The release starts from ImageNet weights, torchvision's vgg16_bn: pass its .pth file, or turn that
 into .safetensors where PyTorch is (experiments/weights.py). From random weights these constants let
-the margin term swamp the classifier (docs/results.md).
+the margin term swamp the classifier (docs/choices.md).
 """
 
 from ml_collections import ConfigDict
