@@ -53,7 +53,9 @@ CASES = [
     ((2, 20, 9, 16, 4), 1, 1),
     ((2, 8, 8, 16, 4), 1, 2),
     ((2, 9, 7, 16, 4), 1, 2),
-    # images side by side, with XLA's weight gradient and with blocks
+    # images side by side, with XLA's weight gradient and with blocks, the first two both ways
+    ((40, 7, 8, 16, 12), 3, 1),
+    ((22, 12, 12, 12, 13), 3, 1),
     ((40, 7, 8, 16, 4), 3, 1),
     ((52, 5, 5, 20, 6), 3, 1),
     ((22, 12, 12, 12, 4), 3, 1),
