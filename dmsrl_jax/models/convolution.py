@@ -70,12 +70,11 @@ def _plain(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 
 def _is_shared(x: jax.Array, kernel: jax.Array, stride: int) -> bool:
     """Whether `_side_by_side` lets the cores of a CPU share what XLA would do on one of them."""
-    batch, height, width, channels = x.shape
+    batch, _, width, channels = x.shape
     size, features = kernel.shape[0], kernel.shape[3]
     return (
         (size, stride, x.dtype) == (3, 1, jnp.float32)
         and channels >= _LEAST_CHANNELS
-        and height * width > _SMALL_PIXELS
         and width * channels * features <= _LONGEST_ON_ONE_CORE
         and batch * width >= _LEAST_COLUMNS
         and _cores() > 1

@@ -56,9 +56,7 @@ CASES = [
     # images side by side, with XLA's weight gradient and with blocks, the first two both ways
     ((40, 7, 8, 16, 12), 3, 1),
     ((22, 12, 12, 12, 13), 3, 1),
-    ((40, 7, 8, 16, 4), 3, 1),
     ((52, 5, 5, 20, 6), 3, 1),
-    ((22, 12, 12, 12, 4), 3, 1),
     ((8, 32, 32, 16, 8), 3, 1),
     # what XLA does on a CPU, too
     ((2, 31, 32, 33, 4), 3, 1),
@@ -137,10 +135,12 @@ def test_cores_of_a_cpu_share_short_rows(monkeypatch):
 @pytest.mark.parametrize(
     ('side', 'size', 'stride'), [(32, 3, 1), (16, 3, 1), (4, 3, 1), (8, 3, 2), (8, 1, 1), (8, 1, 2)]
 )
-def test_other_platforms_have_convolutions_only(side, size, stride):
+def test_other_platforms_have_convolutions_only(side, size, stride, monkeypatch):
+    monkeypatch.setattr(convolution, '_cores', lambda: 2)
     program = lowered('cuda', side, size=size, stride=stride, batch=64)
     # value, value once more for the gradients, gradients with respect to map and kernel
     assert program.count('stablehlo.convolution') in (3, 4)
+    assert f'tensor<1x{side + 2}x' not in program  # images side by side
     assert 'stablehlo.while' not in program
     assert 'stablehlo.dot_general' not in program
 
