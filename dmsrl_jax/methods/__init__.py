@@ -15,6 +15,7 @@ from dmsrl_jax.methods.base import Context as Context
 from dmsrl_jax.methods.base import Method as Method
 from dmsrl_jax.methods.base import Phase as Phase
 from dmsrl_jax.methods.base import PseudoLabels as PseudoLabels
+from dmsrl_jax.methods.base import on_source_alone as on_source_alone
 
 _NOT_METHODS = ('base', 'pseudo_labels')
 

@@ -16,14 +16,16 @@ from dmsrl_jax.losses import cross_entropy as cross_entropy
 Params = dict[str, Any]
 Outputs = dict[str, dict[str, jax.Array]]
 
+MODEL_GROUPS = ('backbone', 'head')
+
 
 class Context(NamedTuple):
     """What a loss may use besides parameters and outputs.
 
     Attributes:
         labels_s: [B] int32 source labels. There are no target labels here, by design.
-        progress: scalar in [0, 1], the share of training done before this step.
-        step: scalar int32 n >= 1, counts this step.
+        progress: scalar in [0, 1], the share of adaptation done before this step.
+        step: scalar int32 n >= 1, counts this step of adaptation.
         key: random key of this step and phase, the same on all devices.
         state: what the method carried over from the last step (`Method.init_state`).
     """
@@ -74,7 +76,6 @@ class Method:
         init: `(key, feature_dim, num_classes) -> {group: parameters}` besides the model's own.
         phases: run in order, one optimiser update each.
         uses_target: False for methods that train on source alone.
-        start: share of training before the target has a part in `joint` BatchNorm statistics.
         uses_teacher: True where losses read `outputs['teacher']`: the network with averaged
             parameters on target images without augmentation.
         init_state: `(num_classes) -> state` carried from step to step.
@@ -85,10 +86,28 @@ class Method:
     init: Callable[[jax.Array, int, int], Params]
     phases: tuple[Phase, ...]
     uses_target: bool = True
-    start: float = 0.0
     uses_teacher: bool = False
     init_state: Callable[[int], Any] = lambda num_classes: ()
     pseudo_labels: Callable[[Params, Outputs, Any], PseudoLabels] | None = None
+
+
+def _classification(
+    params: Params, outputs: Outputs, context: Context
+) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
+    del params
+    loss = cross_entropy(outputs['source']['logits'], context.labels_s)
+    return loss, ({'classification': loss}, context.state)
+
+
+# L = CE(source): the whole of `source_only`, and of any method until adaptation begins.
+SOURCE_PHASE = Phase(_classification, MODEL_GROUPS)
+
+
+def on_source_alone(method: Method) -> Method:
+    """Returns what stands for a method, with its parameters, until adaptation begins."""
+    return dataclasses.replace(
+        method, phases=(SOURCE_PHASE,), uses_target=False, uses_teacher=False
+    )
 
 
 def ramp(p: jax.Array | float, gamma: float = 10.0) -> jax.Array:

@@ -22,6 +22,7 @@ from dmsrl_jax import losses
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.methods import pseudo_labels as rules
 from dmsrl_jax.methods.base import (
+    MODEL_GROUPS,
     Context,
     Method,
     Outputs,
@@ -59,9 +60,6 @@ class Options:
         normalize: whether features enter the margin loss with unit length [False].
         centers_follow: whether centres learn at full weight from the first step, so that they are
             at the classes' means when the features begin to feel them [False].
-        start: share of training before the ramp w opens [0]. Until then the network learns as with
-            `source_only`, `joint` BatchNorm statistics included; centres and critic learn already
-            (with reversal_steps > 0 the critic is felt from the first step).
         hidden: width of the critic [512].
         ema_rate: rate of MINE's moving average of E exp T.
         reversal_steps: N of the gradient coefficient `ramp(n / N)`, in steps [10000]; with
@@ -84,7 +82,6 @@ class Options:
     center_scale: float = 0.1
     normalize: bool = True
     centers_follow: bool = True
-    start: float = 0.5
     hidden: int = 512
     ema_rate: float = 0.01
     reversal_steps: int = 0
@@ -103,8 +100,6 @@ class Options:
         for field in ('alpha', 'beta', 'margin', 'cross_weight', 'center_scale', 'reversal_steps'):
             if getattr(self, field) < 0:
                 raise InputError(f'dmsrl.{field} must be >= 0, got {getattr(self, field)}')
-        if not 0 <= self.start < 1:
-            raise InputError(f'dmsrl.start must be in [0, 1), got {self.start}')
         if not 0 <= self.alignment <= 1:
             raise InputError(f'dmsrl.alignment must be in [0, 1], got {self.alignment}')
         if self.pseudo_label == 'nearest_center' and not self.use_margin:
@@ -122,11 +117,10 @@ def create(options: Options) -> Method:
         own them are on.
     """
     has_critic = options.mutual_information != 'none'
-    groups = ('backbone', 'head') + ('centers',) * options.use_margin + ('critic',) * has_critic
+    groups = MODEL_GROUPS + ('centers',) * options.use_margin + ('critic',) * has_critic
     return Method(
         init=lambda key, feature_dim, num_classes: _init(key, feature_dim, num_classes, options),
         phases=(Phase(lambda p, o, c: _loss(p, o, c, options), groups),),
-        start=options.start,
         uses_teacher=options.teacher and options.use_margin,
         init_state=lambda num_classes: {
             'pseudo_labels': rules.init_state(num_classes),
@@ -164,7 +158,7 @@ def _loss(
     state = dict(context.state)
     loss = cross_entropy(outputs['source']['logits'], context.labels_s)
     metrics = {'classification': loss}
-    weight = ramp((context.progress - options.start) / (1.0 - options.start))
+    weight = ramp(context.progress)
     if options.use_margin:
         state |= _class_shares(outputs, context, options)
         pseudo = _pseudo_labels(params, outputs, state, options)

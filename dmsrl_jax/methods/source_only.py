@@ -2,9 +2,7 @@
 
 import dataclasses
 
-import jax
-
-from dmsrl_jax.methods.base import Context, Method, Outputs, Params, Phase, cross_entropy
+from dmsrl_jax.methods.base import SOURCE_PHASE, Method
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,15 +14,5 @@ def create(options: Options) -> Method:
     """Makes the method `L = CE(source)`; target images are not looked at."""
     del options
     return Method(
-        init=lambda key, feature_dim, num_classes: {},
-        phases=(Phase(_loss, ('backbone', 'head')),),
-        uses_target=False,
+        init=lambda key, feature_dim, num_classes: {}, phases=(SOURCE_PHASE,), uses_target=False
     )
-
-
-def _loss(
-    params: Params, outputs: Outputs, context: Context
-) -> tuple[jax.Array, tuple[dict[str, jax.Array], tuple]]:
-    del params
-    loss = cross_entropy(outputs['source']['logits'], context.labels_s)
-    return loss, ({'classification': loss}, ())

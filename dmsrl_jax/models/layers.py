@@ -22,7 +22,6 @@ class Mode(NamedTuple):
     train: bool = False
     domains: int = 1
     domain: int | jax.Array | None = None
-    joined: bool | jax.Array = True
 
     @property
     def groups(self) -> int:
@@ -147,9 +146,7 @@ def _unbiased(var: jax.Array, count: int) -> jax.Array:
 Moments = tuple[jax.Array, jax.Array]
 
 
-def joint_moments(
-    mean: jax.Array, var: jax.Array, count: int, joined: bool | jax.Array = True
-) -> tuple[Moments, Moments]:
+def joint_moments(mean: jax.Array, var: jax.Array, count: int) -> tuple[Moments, Moments]:
     """Statistics of two equally large domains taken together.
 
         mean = (mean_s + mean_t) / 2,  var = E_d[var_d + (mean_d - mean)^2]
@@ -158,17 +155,14 @@ def joint_moments(
         mean: [2, C] of source and target.
         var: [2, C], biased.
         count: number of values behind each of them.
-        joined: scalar; False leaves the domains apart, and the target out of what is seen.
 
     Returns:
-        Mean and biased variance to normalise with, [2, C] each, and mean and unbiased variance for
-        the running averages, [1, C] each.
+        Mean and biased variance to normalise with, and mean and unbiased variance for the running
+        averages, [1, C] each.
     """
-    apart = (mean, var), (mean[:1], _unbiased(var[:1], count))
     middle = mean.mean(axis=0, keepdims=True)
     spread = (var + jnp.square(mean - middle)).mean(axis=0, keepdims=True)
-    together = (middle, spread), (middle, _unbiased(spread, 2 * count))
-    return jax.tree.map(lambda yes, no: jnp.where(joined, yes, no), together, apart)
+    return (middle, spread), (middle, _unbiased(spread, 2 * count))
 
 
 class BatchNorm(nn.Module):
@@ -179,8 +173,7 @@ class BatchNorm(nn.Module):
     PyTorch's unbiased variance. With statistics 'shared' there is one set of them, which sees the
     source first, then the target, exactly as in two passes; with 'per_domain' there is a row for
     each domain. One domain at a time (domains=1) then updates row `domain`, or both if it is None.
-    With 'joint' the whole batch has one mean and variance, as if it were of one domain; until the
-    domains are `joined`, each is normalised by its own and the running averages see the source.
+    With 'joint' the whole batch has one mean and variance, as if it were of one domain.
     """
 
     dtype: Any = jnp.float32
@@ -202,7 +195,7 @@ class BatchNorm(nn.Module):
             mean, var, count = batch_moments(x, mode.domains, self.axis_name)
             seen = mean, _unbiased(var, count)
             if self.statistics == 'joint' and mode.domains == 2:
-                (mean, var), seen = joint_moments(mean, var, count, mode.joined)
+                (mean, var), seen = joint_moments(mean, var, count)
             running_mean.value = self._updated(running_mean.value, seen[0], mode)
             running_var.value = self._updated(running_var.value, seen[1], mode)
         else:

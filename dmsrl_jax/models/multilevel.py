@@ -89,7 +89,6 @@ class Classifier(nn.Module):
         train: bool = False,
         domains: int = 1,
         domain: int | jax.Array | None = None,
-        joined: bool | jax.Array = True,
     ) -> dict[str, Any]:
         """Features and class scores of a batch.
 
@@ -103,8 +102,6 @@ class Classifier(nn.Module):
             domain: with running statistics per domain, the domain (0 source, 1 target) whose
                 statistics evaluation uses (default: target), or that a training batch of one domain
                 updates (default: both).
-            joined: with `joint` statistics, whether the target has a part in them yet. If not, each
-                domain is normalised by its own in training, and the running ones see the source.
 
         Returns:
             `logits` [B, C] and `features` [B, D], both float32, and the backbone's intermediates.
@@ -112,7 +109,7 @@ class Classifier(nn.Module):
         Raises:
             InputError: images or domains that the network cannot take; the message gives sizes.
         """
-        mode = Mode(train, domains, domain, joined)
+        mode = Mode(train, domains, domain)
         check_images(images, mode, self.backbone.minimum_size)
         outputs = self.backbone(images, mode)
         features = outputs['features'].astype(jnp.float32)

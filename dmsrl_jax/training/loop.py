@@ -103,7 +103,8 @@ class _Loop:
             if f'{role}_test' in parts.data
         }
         self.pending: list[tuple[int, dict[str, jax.Array]]] = []
-        self.compiled, self.busy, self.steps_timed = False, 0.0, 0
+        self.compiled: set[Any] = set()
+        self.busy, self.images_timed = 0.0, 0
         # With several virtual CPU devices, queued collectives can dead-lock: wait for each step.
         self.wait_each = parts.chosen[0].platform == 'cpu'
 
@@ -135,14 +136,17 @@ class _Loop:
     def _step(self, state: TrainState, number: int) -> TrainState:
         begun = time.monotonic()
         batch = mapping.shard(next(self.parts.batches), self.parts.chosen)
-        state, metrics = self.parts.train_step(state, batch)
+        alone = number < self.parts.source_steps
+        step = self.parts.source_step if alone else self.parts.train_step
+        state, metrics = step(state, batch)
         if self.wait_each:
             jax.block_until_ready(state.step)
         self.pending.append((number + 1, metrics))
-        if self.compiled:  # the first step of this process is left out
+        if step in self.compiled:  # the first step of its kind in this process is left out
             self.busy += time.monotonic() - begun
-            self.steps_timed += 1
-        self.compiled = True
+            domains = 2 if self.parts.method.uses_target and not alone else 1
+            self.images_timed += domains * self.config.batch_size
+        self.compiled.add(step)
         return state
 
     def _check(self) -> dict[str, float]:
@@ -165,13 +169,12 @@ class _Loop:
     def _report(self) -> None:
         number = self.pending[-1][0]
         values = self._check()
-        if self.steps_timed:
+        if self.images_timed:
             values['images_per_second'] = self._images_per_second()
         self.log.write(number, values)
 
     def _images_per_second(self) -> float:
-        domains = 2 if self.parts.method.uses_target else 1
-        return domains * self.config.batch_size * self.steps_timed / max(self.busy, 1e-9)
+        return self.images_timed / max(self.busy, 1e-9)
 
     def _variables(self, state: TrainState) -> dict[str, Any]:
         params = state.average if self.config.average else model_params(state.params)
@@ -217,7 +220,7 @@ class _Loop:
             'oracle': self.notes['oracle'] if 'target' in scores else None,
             'pseudo_label': pseudo,
             'criteria': self.parts.evaluator.criteria(self._variables(state), corpus),
-            'images_per_second': round(self._images_per_second(), 1) if self.steps_timed else None,
+            'images_per_second': round(self._images_per_second(), 1) if self.images_timed else None,
             'devices': len(self.parts.chosen),
             'platform': self.parts.chosen[0].platform,
         }

@@ -7,6 +7,7 @@ import jax
 import optax
 
 from dmsrl_jax.errors import InputError
+from dmsrl_jax.methods.base import MODEL_GROUPS
 from dmsrl_jax.training import schedules
 
 NAMES = ('sgd', 'adamw')
@@ -20,6 +21,7 @@ DEFAULTS: dict[str, Any] = {
     'decay_epochs': 30,
     'decay': 0.1,
     'warmup_steps': 0,
+    'adaptation': 1.0,
     'clip_norm': 0.0,
 }
 
@@ -74,11 +76,15 @@ def _decayed_momentum(
     return optax.GradientTransformation(optax.trace(momentum).init, update)
 
 
-def _one(settings: Mapping[str, Any], total_steps: int, steps_per_epoch: int) -> Any:
+def _one(
+    settings: Mapping[str, Any], total_steps: int, source_steps: int, steps_per_epoch: int
+) -> Any:
     rate = schedules.learning_rate(
         settings['schedule'],
         settings['learning_rate'],
         total_steps=total_steps,
+        source_steps=source_steps,
+        adaptation=settings['adaptation'],
         decay_steps=settings['decay_epochs'] * steps_per_epoch,
         decay=settings['decay'],
         warmup=settings['warmup_steps'],
@@ -96,7 +102,12 @@ def _one(settings: Mapping[str, Any], total_steps: int, steps_per_epoch: int) ->
 
 
 def create(
-    settings: Mapping[str, Any], groups: Iterable[str], *, total_steps: int, steps_per_epoch: int
+    settings: Mapping[str, Any],
+    groups: Iterable[str],
+    *,
+    total_steps: int,
+    source_steps: int = 0,
+    steps_per_epoch: int,
 ) -> dict[str, optax.GradientTransformation]:
     """Makes the optimiser of each parameter group.
 
@@ -106,6 +117,7 @@ def create(
             setting it.
         groups: names of the parameter groups that exist.
         total_steps: steps of the run.
+        source_steps: those of them before adaptation, in which the model alone is trained.
         steps_per_epoch: steps in one pass over source.
 
     Returns:
@@ -128,5 +140,8 @@ def create(
                 f'known: {", ".join(DEFAULTS)}'
             )
         merged['learning_rate'] *= multiplier
-        result[group] = _one(merged, total_steps, steps_per_epoch)
+        # A schedule counts the updates of its own group.
+        before = source_steps if group in MODEL_GROUPS else 0
+        length = total_steps - source_steps + before
+        result[group] = _one(merged, length, before, steps_per_epoch)
     return result

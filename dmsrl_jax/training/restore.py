@@ -11,9 +11,8 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from dmsrl_jax.errors import InputError
+from dmsrl_jax.methods.base import MODEL_GROUPS
 from dmsrl_jax.training import run, step
-
-GROUPS = ('backbone', 'head')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +121,7 @@ def _read(
 
     number = _choose(folder, at)
     wanted = {
-        'average' if averaged else 'params': {name: like['params'][name] for name in GROUPS},
+        'average' if averaged else 'params': {name: like['params'][name] for name in MODEL_GROUPS},
         'batch_stats': like.get('batch_stats', {}),
     }
     arguments = ocp.args.PyTreeRestore(

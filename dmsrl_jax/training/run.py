@@ -28,6 +28,8 @@ class Run:
     data: dict[str, Any]
     batches: pipeline.Batches
     total_steps: int
+    source_steps: int
+    source_step: Callable[..., Any]
     train_step: Callable[..., Any]
     evaluator: Evaluator
     initial: state.TrainState
@@ -55,6 +57,7 @@ def prepare(config: Any, say: Callable[[str], None] = print) -> Run:
     batches = _batches(config, data, recipes, uses_target=method.uses_target)
     epoch = batches.source_batches_per_epoch
     total = length(config, epoch)
+    before = source_steps(config, total)
     initial = state.create(
         jax.random.key(config.seed),
         model,
@@ -65,7 +68,11 @@ def prepare(config: Any, say: Callable[[str], None] = print) -> Run:
         variables=pretrained.variables(config, model, say),
     )
     tx = optimizers.create(
-        config.optimizer.to_dict(), initial.params, total_steps=total, steps_per_epoch=epoch
+        config.optimizer.to_dict(),
+        initial.params,
+        total_steps=total,
+        source_steps=before,
+        steps_per_epoch=epoch,
     )
     settings = step.StepSettings(
         model=model,
@@ -75,18 +82,25 @@ def prepare(config: Any, say: Callable[[str], None] = print) -> Run:
         augment_t=_augment(recipes['target'], config.image_size),
         plain=plain_view(config),
         total_steps=total,
+        source_steps=before,
         accumulate=config.accumulate,
         average_decay=config.average_decay,
     )
+    map_step = lambda settings: mapping.map_train_step(
+        partial(step.train_step, settings=settings), chosen, config.mapping
+    )
+    train_step, alone = map_step(settings), methods.on_source_alone(method)
     return Run(
         chosen=chosen,
         method=method,
         data=data,
         batches=batches,
         total_steps=total,
-        train_step=mapping.map_train_step(
-            partial(step.train_step, settings=settings), chosen, config.mapping
-        ),
+        source_steps=before,
+        source_step=map_step(dataclasses.replace(settings, method=alone))
+        if method.uses_target
+        else train_step,
+        train_step=train_step,
         evaluator=create_evaluator(config, chosen),
         initial=mapping.replicate(state.with_optimizers(initial, tx), chosen),
     )
@@ -103,6 +117,17 @@ def length(config: Any, batches_per_epoch: int) -> int:
     if total < 1:
         raise InputError(f'the run would have {total} steps; set steps or epochs to at least 1')
     return total
+
+
+def source_steps(config: Any, total_steps: int) -> int:
+    """Steps on the source alone, before adaptation: the share `adapt_from` of a run.
+
+    Raises:
+        InputError: a share outside of [0, 1).
+    """
+    if not 0 <= config.adapt_from < 1:
+        raise InputError(f'adapt_from must be in [0, 1), got {config.adapt_from}')
+    return int(config.adapt_from * total_steps)
 
 
 def create_model(config: Any, *, axis_name: str | None = None) -> Any:

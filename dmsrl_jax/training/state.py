@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dmsrl_jax.methods import Method
+from dmsrl_jax.methods.base import MODEL_GROUPS, Method
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -34,7 +34,7 @@ class TrainState(flax.struct.PyTreeNode):
 
 def model_params(params: dict[str, Any]) -> dict[str, Any]:
     """Returns the part of the parameters that belongs to the model."""
-    return {group: params[group] for group in ('backbone', 'head')}
+    return {group: params[group] for group in MODEL_GROUPS}
 
 
 def create(

@@ -34,7 +34,8 @@ class StepSettings:
         augment_s: `(key, uint8 [b, S, S, 3], positions [b]) -> float [b, s, s, 3]` for source.
         augment_t: the same for target.
         plain: the same without randomness, for the teacher's view of target.
-        total_steps: length of the run, gives the share of training done.
+        total_steps: length of the run.
+        source_steps: steps of the run before adaptation.
         accumulate: micro-batches per update.
         average_decay: decay of the averaged parameters.
     """
@@ -46,6 +47,7 @@ class StepSettings:
     augment_t: Augment
     plain: Augment
     total_steps: int
+    source_steps: int = 0
     accumulate: int = 1
     average_decay: float = 0.99
 
@@ -143,17 +145,16 @@ def _loss(
     batch_stats, method_state = carried
     key_augment, key_dropout, key_loss = jax.random.split(key, 3)
     images = augmented(key_augment, batch, settings)
-    progress = state.step / settings.total_steps
-    joined = progress >= settings.method.start
-    outputs, batch_stats = _forward(params, batch_stats, images, key_dropout, joined, settings)
+    outputs, batch_stats = _forward(params, batch_stats, images, key_dropout, settings)
     if settings.method.uses_teacher:
         outputs['teacher'] = _teacher(state, batch_stats, batch['image_t'], key_augment, settings)
     gather = lambda x: jax.lax.all_gather(x, AXIS, tiled=True)
     outputs = jax.tree.map(gather, outputs)
+    adapted = state.step - settings.source_steps
     context = Context(
         labels_s=gather(batch['label_s']),
-        progress=progress,
-        step=state.step + 1,
+        progress=adapted / (settings.total_steps - settings.source_steps),
+        step=adapted + 1,
         key=key_loss,
         state=method_state,
     )
@@ -181,7 +182,6 @@ def _forward(
     batch_stats: Any,
     images: list[jax.Array],
     key: jax.Array,
-    joined: jax.Array,
     settings: StepSettings,
 ) -> tuple[dict[str, dict[str, jax.Array]], Any]:
     """One fused pass over all domains."""
@@ -190,7 +190,6 @@ def _forward(
         jnp.concatenate(images),
         train=True,
         domains=len(images),
-        joined=joined,
         mutable=['batch_stats'],
         rngs={'dropout': key},
     )

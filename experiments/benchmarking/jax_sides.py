@@ -22,7 +22,6 @@ RELEASE = {
     'center_scale': 1.0,
     'normalize': False,
     'centers_follow': False,
-    'start': 0.0,
     'mutual_information': 'adversarial',
     'reversal_steps': 10_000,
     'pseudo_label': 'argmax',

@@ -20,8 +20,7 @@ def get_config(arg: str = '') -> ConfigDict:
     config = pair.get_config(arg)
     config.model.pretrained = 'runs/source'
     config.length = {'epochs': 5, 'steps': 300}
-    config.optimizer.learning_rate = 1e-3
-    config.dmsrl.start = 0.0
+    config.adapt_from = 0.0
     return config
 
 

@@ -6,7 +6,13 @@ from dmsrl_jax import methods
 from dmsrl_jax.data import augment
 from dmsrl_jax.training import optimizers
 
-_ADAM = {'name': 'adamw', 'learning_rate': 2e-3, 'weight_decay': 1e-4, 'schedule': 'cosine'}
+_ADAM = {
+    'name': 'adamw',
+    'learning_rate': 2e-3,
+    'weight_decay': 1e-4,
+    'schedule': 'cosine',  # of both parts of a run, before adaptation and in it
+    'adaptation': 0.5,  # factor of the learning rate in the second
+}
 
 
 def get_config(arg: str = '') -> ConfigDict:
@@ -38,7 +44,8 @@ def get_config(arg: str = '') -> ConfigDict:
             'accumulate': 1,
             'steps': 0,  # length of the run
             'epochs': 0,  # the same in passes over source
-            'length': {'epochs': 15, 'steps': 600},  # the longer counts if both of these are 0
+            'length': {'epochs': 25, 'steps': 1500},  # the longer counts if both of these are 0
+            'adapt_from': 0.7,  # share of the run on the source alone, whatever the method
             'devices': 0,  # 0: all; a CPU is made into so many
             'mapping': 'shard_map',
             'method': 'dmsrl',

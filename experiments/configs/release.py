@@ -26,7 +26,6 @@ DMSRL = {
     'center_scale': 1.0,
     'normalize': False,
     'centers_follow': False,
-    'start': 0.0,
     'mutual_information': 'adversarial',
     'reversal_steps': 10_000,
     'pseudo_label': 'argmax',
@@ -42,6 +41,7 @@ def get_config(arg: str = '') -> ConfigDict:
     config.model.update(name='vgg16_multilevel', statistics='shared', dropout=0.5)
     config.image_size = 224
     config.epochs = 60
+    config.adapt_from = 0.0
     config.average = False
     config.optimizer.update({**optimizers.DEFAULTS, 'schedule': 'step'})
     config.optimizer.groups = {

@@ -1,8 +1,6 @@
 """BatchNorm with one or two sets of running statistics, and how weights start."""
 
-import contextlib
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -45,20 +43,6 @@ class DomainBatchNorm(nn.BatchNorm2d):
 def norm(channels: int, statistics: str) -> nn.Module:
     """PyTorch's own BatchNorm of maps, or the one with statistics per domain."""
     return DomainBatchNorm(channels) if statistics == 'per_domain' else nn.BatchNorm2d(channels)
-
-
-@contextlib.contextmanager
-def running_statistics_kept(network: nn.Module) -> Iterator[None]:
-    """Within it training passes leave the running statistics of BatchNorm as they are."""
-    norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
-    momenta = [layer.momentum for layer in norms]
-    for layer in norms:
-        layer.momentum = 0.0
-    try:
-        yield
-    finally:
-        for layer, momentum in zip(norms, momenta, strict=True):
-            layer.momentum = momentum
 
 
 def init_convolutions(module: nn.Module) -> None:

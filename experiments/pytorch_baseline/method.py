@@ -30,7 +30,6 @@ class Recipe:
     center_scale: float = 1.0
     normalize: bool = False
     centers_follow: bool = False
-    start: float = 0.0
     hidden: int = 512
     critic_dropout: float = 0.5
     ema_rate: float = 0.01
@@ -43,21 +42,15 @@ class Recipe:
 class Coefficients:
     """The ramps of a step: `weight` of the margin term, `scale` of the gradient reversal."""
 
-    def __init__(
-        self, recipe: Recipe, total_steps: int, device: torch.device | str = 'cpu'
-    ) -> None:
-        self.recipe, self.total_steps, self.device = recipe, total_steps, device
+    def __init__(self, recipe: Recipe, steps: int, device: torch.device | str = 'cpu') -> None:
+        self.recipe, self.steps, self.device = recipe, steps, device
 
     def __call__(self, done: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Both, when `done` steps have been taken before this one."""
-        start, steps = self.recipe.start, self.recipe.reversal_steps
-        weight = losses.ramp((done / self.total_steps - start) / (1.0 - start))
+        """Both, when `done` of the `steps` of adaptation have been taken before this one."""
+        steps = self.recipe.reversal_steps
+        weight = losses.ramp(done / self.steps)
         scale = losses.ramp((done + 1) / steps) if steps else weight
         return tuple(torch.tensor([weight, scale], device=self.device))
-
-    def joined(self, done: int) -> bool:
-        """Whether the target has a part in joint BatchNorm statistics yet."""
-        return done / self.total_steps >= self.recipe.start
 
 
 class SourceOnly(nn.Module):
@@ -122,14 +115,13 @@ class DMSRL(SourceOnly):
         weight: torch.Tensor,
         scale: torch.Tensor,
         predicted: Outputs | None = None,
-        joined: bool = True,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The loss of a source and a target batch [B, 3, H, W], and its terms.
 
         `predicted` are a teacher's outputs on the target batch, from which pseudo labels come
-        instead of the network's own; `joined` is `Coefficients.joined` of this step.
+        instead of the network's own.
         """
-        source, target = self.network.pair(images_s, images_t, joined)
+        source, target = self.network.pair(images_s, images_t)
         return self.combine(source, labels_s, target, weight, scale, predicted)
 
     def combine(

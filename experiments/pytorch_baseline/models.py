@@ -1,6 +1,5 @@
 """Networks by name. Module names give the keys of torchvision's and of the authors' checkpoints."""
 
-import contextlib
 from typing import Any, NamedTuple
 
 import torch
@@ -27,8 +26,7 @@ class Network(nn.Module):
     """A trunk with features and a linear head.
 
     A training batch holds one domain: batch statistics belong to it, and the running ones see the
-    domains in the order of the calls. Where they are joint, `pair` puts both into one batch once
-    they are joined, and until then keeps the target out of the running ones.
+    domains in the order of the calls. Where they are joint, `pair` puts both into one batch.
     """
 
     feature_dim: int
@@ -56,14 +54,10 @@ class Network(nn.Module):
             logits = head(features)
         return Outputs(logits, features)
 
-    def pair(
-        self, images_s: torch.Tensor, images_t: torch.Tensor, joined: bool = True
-    ) -> tuple[Outputs, Outputs]:
+    def pair(self, images_s: torch.Tensor, images_t: torch.Tensor) -> tuple[Outputs, Outputs]:
         """Outputs of a source and a target batch of one size."""
-        if not (self.joint and joined):
-            source = self(images_s, layers.SOURCE)
-            with layers.running_statistics_kept(self) if self.joint else contextlib.nullcontext():
-                return source, self(images_t, layers.TARGET)
+        if not self.joint:
+            return self(images_s, layers.SOURCE), self(images_t, layers.TARGET)
         both = self(torch.cat([images_s, images_t]))
         source, target = zip(*(part.chunk(2) for part in both), strict=True)
         return Outputs(*source), Outputs(*target)

@@ -19,6 +19,7 @@ RELEASE: dict[str, Any] = {
     'decay_epochs': 30,
     'decay': 0.1,
     'warmup_steps': 0,
+    'adaptation': 1.0,
     'groups': {'centers': {'learning_rate': 1.0, 'schedule': 'constant'}},
 }
 
@@ -32,19 +33,20 @@ class Optimisers:
         settings: Mapping[str, Any] = RELEASE,
         *,
         total_steps: int,
+        source_steps: int = 0,
         steps_per_epoch: int,
     ) -> None:
         """Makes them.
 
         `settings` are the fields of `RELEASE`; those of a group win, and its `multiplier` scales
-        the learning rate.
+        the learning rate. After `source_steps` schedules begin anew, `adaptation` times as high.
         """
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
         self.schedules = []
         for group, parameters in groups.items():
             own = {**RELEASE, **settings, **settings.get('groups', {}).get(group, {})}
             optimiser = _optimiser(own, list(parameters))
-            factor = _factor(own, total_steps, steps_per_epoch)
+            factor = _factor(own, total_steps, source_steps, steps_per_epoch)
             self.optimisers[group] = optimiser
             self.schedules.append(torch.optim.lr_scheduler.LambdaLR(optimiser, factor))
 
@@ -80,9 +82,23 @@ def _optimiser(
 
 
 def _factor(
-    settings: Mapping[str, Any], total_steps: int, steps_per_epoch: int
+    settings: Mapping[str, Any], total_steps: int, source_steps: int, steps_per_epoch: int
 ) -> Callable[[int], float]:
     """The learning rate's factor after n updates."""
+    before = _shape(settings, source_steps, steps_per_epoch)
+    adapting = _shape(settings, total_steps - source_steps, steps_per_epoch)
+
+    def factor(n: int) -> float:
+        if n < source_steps:
+            return before(n)
+        return settings['adaptation'] * adapting(n - source_steps)
+
+    return factor
+
+
+def _shape(
+    settings: Mapping[str, Any], total_steps: int, steps_per_epoch: int
+) -> Callable[[int], float]:
     every = max(settings['decay_epochs'] * steps_per_epoch, 1)
     shapes: dict[str, Callable[[int], float]] = {
         'constant': lambda n: 1.0,

@@ -73,16 +73,20 @@ class Trainer:
         self.loaders = {role: self._loader(role) for role in DOMAINS}
         epoch = len(self.loaders['source'])
         self.total_steps = run.length(config, epoch)
-        self.network = self._network()
+        self.source_steps = run.source_steps(config, self.total_steps)
+        self.network, self.recipe = self._network(), recipe(config.dmsrl)
         self.module, self.coefficients = self._method()
         self.average = method.Average(self.network, config.average_decay)
         self.optimisers = optimisers.Optimisers(
             self.module.groups(),
             config.optimizer.to_dict(),
             total_steps=self.total_steps,
+            source_steps=self.source_steps,
             steps_per_epoch=epoch,
         )
-        self.forward = torch.compile(self.module) if compiled else self.module
+        compile_ = torch.compile if compiled else lambda module: module
+        self.forward = compile_(self.module)
+        self.alone = compile_(method.SourceOnly(self.network))
 
     def _loader(self, role: str) -> Any:
         config, faces = self.config, self.faces(role, self.config.augment[role])
@@ -114,16 +118,20 @@ class Trainer:
         name = self.config.method
         if name not in ('source_only', 'dmsrl'):
             raise InputError(f'the PyTorch baseline has source_only and dmsrl, not {name!r}')
-        constants = recipe(self.config.dmsrl)
-        coefficients = method.Coefficients(constants, self.total_steps, self.device)
+        adaptation = self.total_steps - self.source_steps
+        coefficients = method.Coefficients(self.recipe, adaptation, self.device)
         if name == 'source_only':
             return method.SourceOnly(self.network), coefficients
-        return method.DMSRL(self.network, constants).to(self.device), coefficients
+        return method.DMSRL(self.network, self.recipe).to(self.device), coefficients
 
     @property
     def adapts(self) -> bool:
         """Whether target images are looked at."""
         return isinstance(self.module, method.DMSRL)
+
+    def adapting(self, done: int) -> bool:
+        """Whether the step after `done` others looks at target images."""
+        return self.adapts and done >= self.source_steps
 
     def batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]]:
         """Source images, labels and target images, uint8 and on the host, without end."""
@@ -137,14 +145,15 @@ class Trainer:
         """One update, after `done` others; returns the loss and its terms, on the device."""
         self.network.train()
         inputs: list[Any] = [self._view(images_s, 'source'), labels.to(self.device)]
-        if isinstance(self.module, method.DMSRL):
+        adapting = self.adapting(done)
+        if adapting:
             assert images_t is not None
-            inputs += [self._view(images_t, 'target'), *self.coefficients(done)]
-            inputs.append(self._teacher(images_t) if self.module.recipe.teacher else None)
-            inputs.append(self.coefficients.joined(done))
+            adapted = done - self.source_steps
+            inputs += [self._view(images_t, 'target'), *self.coefficients(adapted)]
+            inputs.append(self._teacher(images_t) if self.recipe.teacher else None)
         self.optimisers.zero_grad()
         with self._autocast():
-            loss, terms = self.forward(*inputs)
+            loss, terms = (self.forward if adapting else self.alone)(*inputs)
         loss.backward()
         self.optimisers.step()
         self.average.update(self.network, done)
@@ -211,7 +220,7 @@ def train(
     workdir = pathlib.Path(workdir)
     run.claim(workdir, config)
     trainer, begun = Trainer(config, device, compiled=compiled), time.monotonic()
-    busy, oracle = 0.0, {'step': 0, 'accuracy': 0.0}
+    busy, images, oracle = 0.0, 0, {'step': 0, 'accuracy': 0.0}
     batches = trainer.batches()
     with (workdir / 'metrics.jsonl').open('w') as log:
         for done in range(trainer.total_steps):
@@ -223,13 +232,14 @@ def train(
                 _check_finite(done + 1, values)
                 log.write(json.dumps({'step': done + 1, **values}) + '\n')
                 log.flush()
-            busy += (time.monotonic() - started) * (done > 0)  # the first step warms up
+            if done > 0:  # the first step warms up
+                busy += time.monotonic() - started
+                images += (1 + trainer.adapting(done)) * config.batch_size
             if last or (config.eval_every and (done + 1) % config.eval_every == 0):
                 scores = trainer.scores()
                 if scores['target']['accuracy'] > oracle['accuracy']:
                     oracle = {'step': done + 1, 'accuracy': scores['target']['accuracy']}
     torch.save(trainer.network.state_dict(), workdir / 'weights.pth')
-    images = (2 if trainer.adapts else 1) * config.batch_size * (trainer.total_steps - 1)
     result = {
         'method': config.method,
         'source': config.source,

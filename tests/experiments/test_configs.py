@@ -129,7 +129,7 @@ def test_adaptation_is_shorter_than_training_from_the_start():
         [run.length(config.get_config('a,b'), batches) for batches in (3, 75)]
         for config in (adapt, pair)
     ]
-    assert lengths == [[300, 375], [600, 1125]]
+    assert lengths == [[300, 375], [1500, 1875]]
 
 
 @pytest.mark.parametrize('module', [ablation, adapt, demo, development])
@@ -175,7 +175,8 @@ def test_the_release_has_the_papers_numbers():
         100,
     )
     assert (method.mutual_information, method.reversal_steps) == ('adversarial', 10_000)
-    assert (method.pseudo_label, method.teacher, method.start) == ('argmax', False, 0)
+    assert (method.pseudo_label, method.teacher) == ('argmax', False)
+    assert config.adapt_from == 0
     assert (method.centers, method.center_scale, method.normalize) == ('separate', 1, False)
     assert not method.centers_follow
     assert method.hidden == 512
@@ -185,6 +186,7 @@ def test_the_release_has_the_papers_numbers():
     assert (optimizer.name, optimizer.learning_rate, optimizer.momentum) == ('sgd', 0.01, 0.9)
     assert (optimizer.nesterov, optimizer.weight_decay) == (True, 5e-4)
     assert (optimizer.schedule, optimizer.decay_epochs, optimizer.decay) == ('step', 30, 0.1)
+    assert optimizer.adaptation == 1
     assert not config.average
 
 

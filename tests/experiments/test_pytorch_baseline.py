@@ -46,7 +46,8 @@ def test_a_run_leaves_the_same_files(tiny_config, tiny_run, changes, images, tmp
     assert (result['pseudo_label'] is None) == (config.method == 'source_only')
     lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
     assert [line['step'] for line in lines] == [1, 2, 3]
-    assert ('margin' in lines[0]) == (config.method == 'dmsrl')
+    assert 'margin' not in lines[0]  # before adaptation
+    assert ('margin' in lines[-1]) == (config.method == 'dmsrl')
     weights = torch.load(tmp_path / 'weights.pth', weights_only=True)
     network = models.create('tiny_multilevel', statistics=config.model.statistics)
     network.load_state_dict(weights)
@@ -55,15 +56,18 @@ def test_a_run_leaves_the_same_files(tiny_config, tiny_run, changes, images, tmp
 
 
 @pytest.mark.parametrize('done', [1, 2])
-def test_joint_statistics_wait_for_the_start(tiny_config, done):
-    config = tiny_config(devices=1, steps=4, **{'model.statistics': 'joint', 'dmsrl.start': 0.5})
+def test_until_adaptation_the_source_alone_is_learned(tiny_config, done):
+    config = tiny_config(devices=1, steps=4, **{'model.statistics': 'joint', 'adapt_from': 0.5})
     images_s, labels, images_t = next(train.Trainer(config, CPU).batches())
-    seen = []
+    seen, terms = [], {}
     for images in (images_t, 255 - images_t):
         trainer = train.Trainer(config, CPU)
-        trainer.step(done, images_s, labels, images)
+        centers = trainer.module.centers.target.clone()
+        terms = trainer.step(done, images_s, labels, images)
         seen.append(trainer.network.features[2].running_mean)
+        assert torch.equal(trainer.module.centers.target, centers) == (done < 2)
     assert torch.equal(*seen) == (done < 2)
+    assert ('margin' in terms) == (done >= 2)
 
 
 def test_it_learns_the_source(tiny_config, tmp_path):

@@ -23,7 +23,6 @@ SCRATCH = {
     'center_scale': 0.5,
     'normalize': True,
     'centers_follow': True,
-    'start': 0.25,
     'mutual_information': 'mine',
     'reversal_steps': 0,
     'pseudo_label': 'threshold',
@@ -86,7 +85,7 @@ def by_hand(params, outputs, seen, options):
         cross_weight=options['cross_weight'],
         weights_t=pseudo.weights,
     )
-    weight = ramp((float(seen.progress) - options['start']) / (1 - options['start']))
+    weight = ramp(float(seen.progress))
     information = information_by_hand(params, source, target, options)
     margin_weight = 1.0 if options['centers_follow'] else weight
     total = classification + options['alpha'] * margin_weight * margin
@@ -138,7 +137,7 @@ def test_the_defaults_are_those_that_the_results_were_measured_with():
     assert methods.options('dmsrl') == {
         'use_margin': True, 'mutual_information': 'mine', 'alpha': 2.0, 'beta': 0.1, 'margin': 1.0,
         'cross_weight': 10.0, 'centers': 'separate', 'center_scale': 0.1, 'normalize': True,
-        'centers_follow': True, 'start': 0.5, 'hidden': 512, 'ema_rate': 0.01, 'reversal_steps': 0,
+        'centers_follow': True, 'hidden': 512, 'ema_rate': 0.01, 'reversal_steps': 0,
         'pseudo_label': 'threshold', 'threshold': 0.9, 'alignment': 0.5, 'teacher': True,
     }  # fmt: skip
 
@@ -202,7 +201,7 @@ def gradients(progress, **options):
 
 
 def test_before_the_ramp_opens_features_feel_nothing_and_centers_learn():
-    early, outputs = gradients(0.2, mutual_information='none')
+    early, outputs = gradients(0.0, mutual_information='none')
     assert not any(jnp.any(g) for g in jax.tree.leaves(outputs))
     late, outputs = gradients(0.9, mutual_information='none')
     assert jnp.abs(early['centers'].source).max() > 1e-3
@@ -212,9 +211,9 @@ def test_before_the_ramp_opens_features_feel_nothing_and_centers_learn():
 
 
 def test_features_feel_the_margin_times_the_ramp():
-    _, half = gradients(0.3, mutual_information='none')
+    _, half = gradients(0.1, mutual_information='none')
     _, full = gradients(1.0, mutual_information='none')
-    ratio = ramp(0.05 / 0.75) / ramp(1.0)
+    ratio = ramp(0.1) / ramp(1.0)
     for domain in ('source', 'target'):
         np.testing.assert_allclose(
             half[domain]['features'], ratio * full[domain]['features'], rtol=1e-4, atol=1e-8
@@ -228,7 +227,7 @@ def test_target_features_feel_the_mean_over_what_counts(centers_follow):
         'normalize': False,
         'centers_follow': centers_follow,
     }
-    _, feel = gradients(0.3, **options)
+    _, feel = gradients(0.1, **options)
     method, params, outputs = make(**options)
     pseudo = method.pseudo_labels(params, outputs, method.init_state(C))
     assert 0 < float(pseudo.weights.sum()) < B
@@ -236,18 +235,18 @@ def test_target_features_feel_the_mean_over_what_counts(centers_follow):
     weights = pseudo.weights / pseudo.weights.sum()
     np.testing.assert_allclose(
         feel['target']['features'],
-        SCRATCH['alpha'] * ramp(0.05 / 0.75) * weights[:, None] * distance,
+        SCRATCH['alpha'] * ramp(0.1) * weights[:, None] * distance,
         rtol=1e-4,
     )
 
 
 def test_centers_that_do_not_follow_wait_for_the_ramp():
-    params, outputs = gradients(0.2, mutual_information='none', centers_follow=False)
+    params, outputs = gradients(0.0, mutual_information='none', centers_follow=False)
     assert not any(jnp.any(g) for g in jax.tree.leaves((params, outputs)))
-    half, _ = gradients(0.3, mutual_information='none', centers_follow=False)
-    follow, _ = gradients(0.3, mutual_information='none')
+    half, _ = gradients(0.1, mutual_information='none', centers_follow=False)
+    follow, _ = gradients(0.1, mutual_information='none')
     np.testing.assert_allclose(
-        half['centers'].target, ramp(0.05 / 0.75) * follow['centers'].target, rtol=1e-4, atol=1e-8
+        half['centers'].target, ramp(0.1) * follow['centers'].target, rtol=1e-4, atol=1e-8
     )
 
 
@@ -262,12 +261,12 @@ def test_no_gradient_through_pseudo_labels(teacher):
 @pytest.mark.parametrize('kind', ['mine', 'adversarial'])
 def test_the_critic_learns_and_the_features_are_pushed_the_other_way(kind):
     options = {'use_margin': False, 'mutual_information': kind, 'beta': 1.0}
-    half, seen_half = gradients(0.3, **options)
+    half, seen_half = gradients(0.1, **options)
     full, seen_full = gradients(1.0, **options)
     # The critic's gradient does not know the ramp, the features' is proportional to it.
     for one, other in zip(*map(jax.tree.leaves, (half, full)), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
-    ratio = ramp(0.05 / 0.75) / ramp(1.0)
+    ratio = ramp(0.1) / ramp(1.0)
     feel = seen_full['source']['features']
     assert jnp.abs(feel).max() > 1e-4
     np.testing.assert_allclose(seen_half['source']['features'], ratio * feel, rtol=1e-4, atol=1e-8)

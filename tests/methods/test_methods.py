@@ -45,7 +45,6 @@ def test_options_of_dmsrl():
         ('source_only', {'alpha': 1.0}, "'source_only' has no option alpha; it has: none"),
         ('dmsrl', {'alpha': -0.1}, r'dmsrl.alpha must be >= 0, got -0.1'),
         ('dmsrl', {'margin': -1}, r'dmsrl.margin must be >= 0'),
-        ('dmsrl', {'start': 1.0}, r'dmsrl.start must be in \[0, 1\), got 1.0'),
         ('dmsrl', {'centers': 'both'}, "centers must be one of separate, common, got 'both'"),
         ('dmsrl', {'mutual_information': 'dv'}, 'must be one of mine, adversarial, none'),
         ('dmsrl', {'pseudo_label': 'soft'}, 'must be one of argmax, threshold, nearest_center'),

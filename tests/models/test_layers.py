@@ -141,29 +141,6 @@ class TestBatchNorm:
         joint, alone = gradient('joint', FUSED), gradient('shared', TRAIN)
         np.testing.assert_allclose(joint, alone, rtol=1e-4, atol=1e-5)
 
-    @pytest.mark.parametrize('traced', [False, True])
-    def test_until_joined_the_target_stays_out_of_joint_statistics(self, traced):
-        x_s, x_t = normal(0, 4, 2, 2, 3), 5.0 + 2.0 * normal(1, 4, 2, 2, 3)
-        norm = BatchNorm(statistics='joint')
-        start = norm.init(jax.random.key(0), x_s, Mode())
-        x = np.concatenate([x_s, x_t])
-        if traced:
-            run = jax.jit(
-                lambda joined: norm.apply(
-                    start, x, FUSED._replace(joined=joined), mutable=['batch_stats']
-                )
-            )
-            np.testing.assert_allclose(run(True)[0], train_norm(norm, start, x, FUSED)[0], 1e-5)
-            y, variables = run(False)
-        else:
-            y, variables = train_norm(norm, start, x, FUSED._replace(joined=False))
-        alone, after = train_norm(norm, start, x_s, TRAIN)
-        np.testing.assert_allclose(y[:4], alone, rtol=1e-6, atol=1e-6)
-        np.testing.assert_allclose(y[4:], train_norm(norm, start, x_t, TRAIN)[0], 1e-5, 1e-6)
-        for name in ('mean', 'var'):
-            found, expected = variables['batch_stats'][name], after['batch_stats'][name]
-            np.testing.assert_allclose(found, expected, rtol=1e-6)
-
     def test_joint_statistics_of_one_domain_alone_are_the_shared_ones(self):
         x = normal(0, 4, 2, 2, 3)
         start = BatchNorm().init(jax.random.key(0), x, Mode())

@@ -159,16 +159,18 @@ def test_ramps_over_a_long_run():
         {'name': 'sgd', 'schedule': 'step', 'decay_epochs': 2},
         {'name': 'sgd', 'schedule': 'inverse', 'nesterov': False},
         {'name': 'adamw', 'schedule': 'cosine', 'weight_decay': 0.1, 'warmup_steps': 3},
-        {'name': 'sgd', 'schedule': 'constant', 'groups': {'one': {'multiplier': 0.5}}},
+        {'name': 'sgd', 'schedule': 'constant', 'groups': {'head': {'multiplier': 0.5}}},
     ],
     ids=lambda s: f'{s["name"]}-{s["schedule"]}',
 )
-def test_optimisers(settings):
+@pytest.mark.parametrize('waits', [False, True])
+def test_optimisers(settings, waits):
     (start, *gradients) = normal(6, *[(D,)] * 9)
     parameter = torch.nn.Parameter(torch.from_numpy(start.copy()))
-    common = {'total_steps': 8, 'steps_per_epoch': 2}
-    theirs = torch_optimisers.Optimisers({'one': [parameter]}, settings, **common)
-    tx = optimizers.create(settings, ['one'], **common)['one']
+    common = {'total_steps': 8, 'source_steps': 5 * waits, 'steps_per_epoch': 2}
+    settings = {**settings, 'adaptation': 0.5}
+    theirs = torch_optimisers.Optimisers({'head': [parameter]}, settings, **common)
+    tx = optimizers.create(settings, ['head'], **common)['head']
     value = jnp.asarray(start)
     carried = tx.init(value)
     for gradient in gradients:

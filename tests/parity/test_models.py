@@ -60,9 +60,9 @@ def evaluated(variables, images, *, model, domain=None):
 
 
 @functools.partial(jax.jit, static_argnames='model')
-def trained(variables, images, joined=True, *, model):
+def trained(variables, images, *, model):
     outputs, changed = model.apply(
-        variables, images, train=True, domains=2, joined=joined, mutable=['batch_stats']
+        variables, images, train=True, domains=2, mutable=['batch_stats']
     )
     return outputs['logits'], outputs['features'], changed['batch_stats']
 
@@ -94,13 +94,6 @@ def test_evaluation_then_a_training_pass(name, options):
     check_training(name, twin, model, variables, FLOAT32_TRAINING.get(name, 1e-4))
 
 
-def test_a_training_pass_before_the_domains_join():
-    twin, model, variables = pair('tiny_multilevel', statistics='joint')
-    check_training('tiny_multilevel', twin, model, variables, 1e-4, joined=False)
-    momenta = {m.momentum for m in twin.modules() if isinstance(m, torch.nn.BatchNorm2d)}
-    assert momenta == {0.1}
-
-
 def test_a_training_pass_of_the_resnet_in_float64():
     name = 'resnet50_multilevel'
     twin, model, variables = pair(name)
@@ -110,13 +103,13 @@ def test_a_training_pass_of_the_resnet_in_float64():
         check_training(name, twin.double(), model, variables, 1e-6, np.float64)
 
 
-def check_training(name, twin, model, variables, bound, dtype=np.float32, joined=True):
+def check_training(name, twin, model, variables, bound, dtype=np.float32):
     source, target = (pictures(name, seed).astype(dtype) for seed in (1, 2))
     twin.train()
     with torch.no_grad():
-        expected = twin.pair(torch_images(source), torch_images(target), joined)
+        expected = twin.pair(torch_images(source), torch_images(target))
     images = np.concatenate([source, target])
-    logits, features, stats = trained(variables, images, joined, model=model)
+    logits, features, stats = trained(variables, images, model=model)
     assert deviation(logits, torch.cat([e.logits for e in expected])) < bound
     assert deviation(features, torch.cat([e.features for e in expected])) < bound
     found = torch_weights.to_state_dict(name, {'params': variables['params'], 'batch_stats': stats})

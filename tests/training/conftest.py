@@ -1,5 +1,6 @@
 """A network of two dense layers in the place of the real ones, and everything a step needs."""
 
+import dataclasses
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -96,6 +97,7 @@ class Harness:
         recipe: str = 'standard',
         averaged: bool = True,
         accumulate: int = 1,
+        source_steps: int = 0,
         optimizer: dict[str, Any] | None = None,
     ):
         if method == 'dmsrl':
@@ -118,6 +120,7 @@ class Harness:
             {'learning_rate': 0.05, **(optimizer or {})},
             initial.params,
             total_steps=10,
+            source_steps=source_steps,
             steps_per_epoch=5,
         )
         self.settings = step.StepSettings(
@@ -128,19 +131,26 @@ class Harness:
             augment_t=_augment(recipe),
             plain=_augment('none'),
             total_steps=10,
+            source_steps=source_steps,
             accumulate=accumulate,
         )
         self.state = mapping.replicate(state.with_optimizers(initial, tx), self.chosen)
-        self.step = mapping.map_train_step(
-            partial(step.train_step, settings=self.settings), self.chosen, mapping_name
+        map_step = lambda settings: mapping.map_train_step(
+            partial(step.train_step, settings=settings), self.chosen, mapping_name
         )
+        self.step = map_step(self.settings)
+        alone = methods.on_source_alone(self.method)
+        self.source_step = map_step(dataclasses.replace(self.settings, method=alone))
 
-    def run(self, batch: dict[str, np.ndarray], steps: int) -> list[dict[str, float]]:
+    def run(
+        self, batch: dict[str, np.ndarray], steps: int, *, alone: bool = False
+    ) -> list[dict[str, float]]:
         """Runs some steps on rolled versions of a batch; returns their metrics."""
+        step = self.source_step if alone else self.step
         history = []
         for number in range(steps):
             rolled = {name: np.roll(x, 3 * number, axis=0) for name, x in batch.items()}
-            self.state, metrics = self.step(self.state, mapping.shard(rolled, self.chosen))
+            self.state, metrics = step(self.state, mapping.shard(rolled, self.chosen))
             history.append({k: float(v) for k, v in jax.device_get(metrics).items()})
         return history
 

@@ -36,7 +36,7 @@ def no_more_space(*_, **__):
 @pytest.fixture(scope='module')
 def trained(harness, batch):
     """A DMSRL state on two devices after a step: typed key, centres, optimisers, average."""
-    made = harness(devices=2, dropout=0.0, recipe='none', options={'start': 0.0})
+    made = harness(devices=2, dropout=0.0, recipe='none')
     made.run(batch, 1)
     return made
 
@@ -58,7 +58,7 @@ def copy(saved, tmp_path):
 
 
 def test_every_bit_comes_back(trained, saved, harness):
-    like = harness(devices=2, dropout=0.0, recipe='none', options={'start': 0.0}).state
+    like = harness(devices=2, dropout=0.0, recipe='none').state
     checkpoints = Checkpoints(saved)
     state, position = checkpoints.restore(like)
     checkpoints.close()

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import io
+import itertools
 import json
 import re
 import shutil
@@ -31,7 +32,7 @@ SETTINGS = {
     'checkpoint_every': 2,
     'eval_every': 3,
     'dmsrl.hidden': 4,
-    'dmsrl.start': 0.0,
+    'adapt_from': 0.5,
     'dmsrl.threshold': 0.1,
 }
 
@@ -132,18 +133,20 @@ def test_the_oracle_is_the_best_evaluation(finished):
     assert scores[STEPS] == result['target_test']['accuracy']
 
 
+@pytest.mark.parametrize(('stop', 'kept'), [(3, 2), (5, 4)], ids=['before adaptation', 'in it'])
 def test_an_interrupted_run_ends_with_the_same_parameters(
-    finished, config, tmp_path, monkeypatch, capsys
+    finished, config, tmp_path, monkeypatch, capsys, stop, kept
 ):
     workdir = tmp_path / 'run'
     with monkeypatch.context() as patch:
-        stop_at(patch, 5)
-        with pytest.raises(InputError, match=r'stopped at step 5; .* last checkpoint, step 4'):
+        stop_at(patch, stop)
+        message = rf'stopped at step {stop}; .* last checkpoint, step {kept}'
+        with pytest.raises(InputError, match=message):
             loop.train(config(), workdir)
     assert not (workdir / 'result.json').exists()
     capsys.readouterr()
     result = loop.train(config(), workdir)
-    assert 'going on from step 4' in capsys.readouterr().err
+    assert f'going on from step {kept}' in capsys.readouterr().err
     ours, position = final_state(workdir, config())
     theirs, expected = final_state(finished[0], config())
     chex.assert_trees_all_equal(ours, theirs)
@@ -167,15 +170,36 @@ def test_seconds_go_on_where_the_checkpoint_left_them(finished, config, tmp_path
     assert 3600 < loop.train(config(), workdir)['seconds'] < 3600 + 120
 
 
-@pytest.mark.parametrize(('uses_target', 'rate'), [(True, 48.0), (False, 24.0)])
-def test_images_per_second_count_both_domains(uses_target, rate):
-    told = SimpleNamespace(
-        parts=SimpleNamespace(method=SimpleNamespace(uses_target=uses_target)),
-        config=SimpleNamespace(batch_size=8),
-        steps_timed=6,
-        busy=2.0,
+@pytest.mark.parametrize(('uses_target', 'images'), [(True, 8 + 2 * 16), (False, 4 * 8)])
+def test_images_are_counted_once_compiled_and_of_both_domains_in_adaptation(
+    monkeypatch, uses_target, images
+):
+    monkeypatch.setattr(mapping, 'shard', lambda batch, chosen: batch)
+    step = lambda state, batch: (state, {})
+    parts = SimpleNamespace(
+        method=SimpleNamespace(uses_target=uses_target),
+        batches=itertools.repeat({}),
+        chosen=[],
+        source_steps=2,
+        source_step=(lambda state, batch: step(state, batch)) if uses_target else step,
+        train_step=step,
     )
-    assert loop._Loop._images_per_second(told) == rate
+    told = SimpleNamespace(
+        parts=parts, config=SimpleNamespace(batch_size=8), wait_each=False, pending=[],
+        compiled=set(), busy=0.0, images_timed=0,
+    )  # fmt: skip
+    for number in range(5):
+        loop._Loop._step(told, SimpleNamespace(), number)
+    assert told.images_timed == images
+    told.busy = 2.0
+    assert loop._Loop._images_per_second(told) == images / 2
+
+
+def test_the_modules_have_their_terms_in_adaptation_alone(finished):
+    lines = logged(finished[0], 'step', 'loss', 'classification', 'margin')
+    trained = [line for line in lines if line[1] is not None]
+    assert [line[3] is None for line in trained] == [True] * 3 + [False] * 3
+    assert all(loss == classification for _, loss, classification, _ in trained[:3])
 
 
 def test_a_finished_run_is_not_run_again(finished, config, monkeypatch, capsys):
@@ -324,6 +348,8 @@ def test_a_damaged_config_file(config, tmp_path):
         ({'model__name': 'vgg'}, "unknown model 'vgg'"),
         ({'mapping': 'vmap'}, "unknown mapping 'vmap'"),
         ({'optimizer__schedule': 'poly'}, "unknown learning-rate schedule 'poly'"),
+        ({'adapt_from': 1.0}, r'adapt_from must be in \[0, 1\), got 1.0'),
+        ({'adapt_from': -0.1}, r'adapt_from must be in \[0, 1\), got -0.1'),
         ({'steps': -1}, 'would have -1 steps; set steps or epochs to at least 1'),
         ({'steps': 0, 'epochs': -1}, 'set steps or epochs to at least 1'),
         ({'batch_size': 65}, '64 images, fewer than one batch of 65'),

@@ -14,7 +14,7 @@ from dmsrl_jax.training import mapping
 
 # All modules feel their full weight from the first step; thresholds are low enough to let some
 # target samples through.
-OPTIONS = {'start': 0.0, 'alpha': 0.5, 'beta': 0.5, 'threshold': 0.2, 'centers_follow': True}
+OPTIONS = {'alpha': 0.5, 'beta': 0.5, 'threshold': 0.2, 'centers_follow': True}
 
 
 def values(state):

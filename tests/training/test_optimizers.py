@@ -97,6 +97,24 @@ def test_the_schedule_counts_epochs_in_steps():
     np.testing.assert_allclose(steps, [0.1] * 4 + [0.05] * 4 + [0.025], rtol=1e-6)
 
 
+def test_what_a_method_adds_begins_with_adaptation():
+    settings = {**SETTINGS, 'schedule': 'cosine', 'adaptation': 0.5}
+    made = optimizers.create(
+        settings, ['head', 'critic'], total_steps=100, source_steps=60, steps_per_epoch=2
+    )
+    zero = jnp.asarray(0.0)
+    states = {group: tx.init(zero) for group, tx in made.items()}
+    rates = {group: [] for group in made}
+    for number in range(100):
+        for group, tx in made.items():
+            if group == 'head' or number >= 60:  # the others are not trained before
+                updates, states[group] = tx.update(jnp.asarray(1.0), states[group], zero)
+                rates[group].append(-float(updates))
+    np.testing.assert_allclose(rates['head'][30], 0.05, rtol=1e-5)
+    np.testing.assert_allclose(rates['critic'], rates['head'][60:], rtol=1e-6)
+    np.testing.assert_allclose([rates['critic'][n] for n in (0, 20)], [0.05, 0.025], rtol=1e-5)
+
+
 def test_clipping_comes_before_momentum_and_decay():
     settings = {**SETTINGS, 'clip_norm': 0.5, 'weight_decay': 1.0}
     assert step_of(settings, 'head', g=100.0) == pytest.approx(-0.1 * (0.5 + 1.0))

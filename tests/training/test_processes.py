@@ -30,7 +30,7 @@ SETTINGS = {
     'eval_every': 2,
     'checkpoint_every': 2,
     'dmsrl.hidden': 4,
-    'dmsrl.start': 0.0,
+    'adapt_from': 0.5,
     'dmsrl.threshold': 0.1,
 }
 # The command itself, with the small network of conftest.py among the models.

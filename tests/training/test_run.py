@@ -29,6 +29,7 @@ def told(small, tiny_config):
             'devices': 1,
             'steps': 0,
             'epochs': 3,
+            'adapt_from': 0.3,
             'seed': 5,
             'accumulate': 2,
             'average_decay': 0.75,
@@ -60,17 +61,21 @@ def told(small, tiny_config):
 
 def test_the_length_of_the_run(told):
     made, seen = told
-    assert made.total_steps == 3 * 64 // 8 == seen['step.StepSettings']['total_steps']
-    lengths = {name: seen['optimizers.create'][name] for name in ('total_steps', 'steps_per_epoch')}
-    assert lengths == {'total_steps': 24, 'steps_per_epoch': 8}
+    assert (made.total_steps, made.source_steps) == (3 * 64 // 8, 7)  # of 7.2
+    expected = {'total_steps': 24, 'source_steps': 7}
+    told = seen['step.StepSettings']
+    assert {name: told[name] for name in expected} == expected
+    told = seen['optimizers.create']
+    expected['steps_per_epoch'] = 8
+    assert {name: told[name] for name in expected} == expected
 
 
 @pytest.mark.parametrize(
     ('given', 'batches', 'expected'),
     [
-        ({}, 75, 1125),
-        ({}, 40, 600),
-        ({}, 3, 600),  # a small source is passed over more often
+        ({}, 75, 1875),
+        ({}, 60, 1500),
+        ({}, 3, 1500),  # a small source is passed over more often
         ({'epochs': 2}, 3, 6),
         ({'steps': 45}, 75, 45),
         ({'steps': 45, 'epochs': 2}, 75, 45),

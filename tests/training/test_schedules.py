@@ -61,6 +61,25 @@ def test_learning_rates_golden(name, options, values):
         assert at(name, n, **options) == pytest.approx(value, rel=1e-5, abs=1e-8), n
 
 
+@pytest.mark.parametrize(
+    ('name', 'options', 'values'),
+    [
+        ('cosine', {}, {0: 0.2, 20: 0.1, 39: 0.00030827, 40: 0.1, 70: 0.05, 100: 0.0}),
+        ('constant', {'warmup': 4}, {0: 0.05, 4: 0.2, 39: 0.2, 40: 0.025, 44: 0.1}),
+        ('step', {'decay_steps': 30}, {39: 0.02, 40: 0.1, 69: 0.1, 70: 0.01}),
+    ],
+)
+def test_a_schedule_begins_anew_when_adaptation_does(name, options, values):
+    for n, value in values.items():
+        found = at(name, n, source_steps=40, adaptation=0.5, **options)
+        assert found == pytest.approx(value, rel=1e-4, abs=1e-8), n
+
+
+def test_without_a_part_on_the_source_all_is_adaptation():
+    assert at('cosine', 0, adaptation=0.5) == pytest.approx(0.1)
+    assert at('cosine', 50, adaptation=0.5) == pytest.approx(0.05)
+
+
 def test_learning_rates_work_under_jit():
     for name in schedules.RATES:
         rate = schedules.learning_rate(name, 0.2, total_steps=100, decay_steps=7, warmup=3)

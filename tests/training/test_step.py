@@ -134,21 +134,42 @@ def test_source_only_ignores_target_images(harness, batch):
     chex.assert_trees_all_equal(host(one.state.params), host(other.state.params))
 
 
-def test_until_its_start_dmsrl_trains_the_network_of_source_only(harness, batch):
-    joint = {'statistics': 'joint'}
-    adapting = harness(options={'start': 0.3, 'threshold': 0.0}, **joint)
-    alone = harness(method='source_only', **joint)
+@pytest.mark.parametrize('statistics', ['joint', 'per_domain', 'shared'])
+def test_before_adaptation_dmsrl_is_source_only(harness, batch, statistics):
+    common = {'statistics': statistics, 'source_steps': 3}
+    adapting = harness(options={'threshold': 0.0}, **common)
+    alone = harness(method='source_only', **common)
     learned = lambda made: host(
         (state.model_params(made.state.params), made.state.batch_stats, made.state.average)
     )
-    history = adapting.run(batch, 3), alone.run(batch, 3)
-    chex.assert_trees_all_close(learned(adapting), learned(alone), rtol=1e-4, atol=1e-6)
-    for one, other in zip(*history, strict=True):
-        assert one['classification'] == pytest.approx(other['classification'], rel=1e-5)
-    adapting.run(batch, 1)  # at 3 of 10 steps
+    own = lambda made: host(
+        [{group: tree[group] for group in ('centers', 'critic')}
+         for tree in (made.state.params, made.state.opt_state)] + [made.state.method_state]
+    )  # fmt: skip
+    before = own(adapting)
+    history = adapting.run(batch, 3, alone=True), alone.run(batch, 3)
+    chex.assert_trees_all_equal(learned(adapting), learned(alone))
+    chex.assert_trees_all_equal(own(adapting), before)  # what the method adds waits, too
+    assert history[0] == history[1]
+    adapting.run(batch, 1)
     alone.run(batch, 1)
     stats = [made.state.batch_stats['backbone']['norm']['mean'] for made in (adapting, alone)]
     assert np.abs(host(stats[0]) - host(stats[1])).max() > 1e-3
+
+
+def test_a_loss_is_told_the_share_and_the_number_of_its_adaptation_step(
+    harness, batch, monkeypatch
+):
+    def loss(params, outputs, context):
+        told = {'progress': context.progress, 'number': context.step}
+        return jnp.sum(params['head']['bias']), (told, ())
+
+    telling = Method(init=lambda key, dim, classes: {}, phases=(Phase(loss, ('head',)),))
+    monkeypatch.setattr(methods, 'create', lambda name, **_: telling)
+    made = harness(method='telling', source_steps=6, **PLAIN)
+    made.run(batch, 6, alone=True)
+    told = [(seen['progress'], seen['number']) for seen in made.run(batch, 3)]
+    assert told == [(0.0, 1), (0.25, 2), (0.5, 3)]
 
 
 def test_training_learns_the_batch(harness, batch):
@@ -163,7 +184,7 @@ def test_training_learns_the_batch(harness, batch):
 
 
 def test_only_the_phases_groups_move(harness, batch, monkeypatch):
-    method = methods.create('dmsrl', hidden=4, start=0.0)
+    method = methods.create('dmsrl', hidden=4)
     frozen = Method(
         init=method.init,
         init_state=method.init_state,
