@@ -132,6 +132,13 @@ def test_adaptation_is_shorter_than_training_from_the_start():
     assert lengths == [[300, 375], [1500, 1875]]
 
 
+def test_where_adaptation_begins_and_how_fast_it_learns():
+    for config, begin in ((pair, 0.7), (adapt, 0.0), (demo, 0.7)):
+        made = load(config.__name__.rpartition('.')[2])
+        assert made.adapt_from == begin
+        assert made.optimizer.learning_rate * made.optimizer.adaptation == 1e-3
+
+
 @pytest.mark.parametrize('module', [ablation, adapt, demo, development])
 def test_every_row_is_a_valid_config(module):
     rows = module.rows()

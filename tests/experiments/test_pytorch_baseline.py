@@ -70,6 +70,18 @@ def test_until_adaptation_the_source_alone_is_learned(tiny_config, done):
     assert ('margin' in terms) == (done >= 2)
 
 
+def test_ramps_and_schedules_begin_with_adaptation(tiny_config):
+    trainer = train.Trainer(tiny_config(devices=1, steps=5, adapt_from=0.4), CPU)
+    told, coefficients = [], trainer.coefficients
+    trainer.coefficients = lambda done: told.append(done) or coefficients(done)
+    rates = []
+    for done, batch in zip(range(4), trainer.batches(), strict=False):
+        rates.append(trainer.optimisers.optimisers['head'].param_groups[0]['lr'])
+        trainer.step(done, *batch)
+    assert told == [0, 1]
+    assert rates == pytest.approx([2e-3, 1e-3, 1e-3, 7.5e-4])
+
+
 def test_it_learns_the_source(tiny_config, tmp_path):
     config = tiny_config(
         devices=1, batch_size=64, steps=60, log_every=5, method='source_only', average=False
