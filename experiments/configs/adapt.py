@@ -6,8 +6,8 @@ Command:
     python experiments/train.py --config experiments/configs/adapt.py:fer2013,image_list/mine \\
         --config.model.pretrained=runs/source --workdir runs/mine
 Time: on two CPU cores about 100 s per 1,000 steps of 64 + 64 images of 48x48.
-Expected: docs/results.md, FER2013 -> web faces, in two stages. With `tables.py` the rows are those of ablation.py,
-and `--config.model.pretrained=runs/source/seed{seed}` gives each seed a network of its own.
+Expected: docs/results.md, FER2013 -> web faces, in two stages. With `tables.py` the rows are those
+of ablation.py, and `--config.model.pretrained=runs/source/seed{seed}` gives each seed its own.
 """
 
 from ml_collections import ConfigDict
