@@ -157,6 +157,13 @@ def test_before_adaptation_dmsrl_is_source_only(harness, batch, statistics):
     assert np.abs(host(stats[0]) - host(stats[1])).max() > 1e-3
 
 
+def test_before_adaptation_no_target_images_are_needed(harness, batch):
+    made = harness(source_steps=3)
+    alone = {name: x for name, x in batch.items() if name != 'image_t'}
+    (metrics,) = made.run(alone, 1, alone=True)
+    assert metrics['loss'] == metrics['classification']
+
+
 def test_a_loss_is_told_the_share_and_the_number_of_its_adaptation_step(
     harness, batch, monkeypatch
 ):
