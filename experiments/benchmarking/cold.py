@@ -3,8 +3,9 @@ r"""Cold start: seconds to the first step and programs compiled, in the first an
     python -m experiments.benchmarking.cold --out benchmarks/cpu_cold -- \
         --config experiments/configs/pair.py:synthetic_faces/studio,synthetic_faces/wild
 
-Starts `experiments/train.py` twice, for one step, with what follows `--`; the cache of compiled
-programs is an empty folder at the first start and kept for the second.
+Starts `experiments/train.py` twice, with what follows `--`, for two steps: one on the source alone,
+one of adaptation. The cache of compiled programs is an empty folder at the first start and kept for
+the second.
 """
 
 import collections
@@ -45,7 +46,7 @@ def counted() -> None:
 
 
 def start(arguments: Sequence[str], workdir: pathlib.Path, cache: pathlib.Path) -> dict[str, Any]:
-    """Starts `train.py` for one step.
+    """Starts `train.py` for two steps, one before adaptation and one in it.
 
     Args:
         arguments: of `train.py`, without those below.
@@ -60,7 +61,7 @@ def start(arguments: Sequence[str], workdir: pathlib.Path, cache: pathlib.Path) 
     Raises:
         InputError: the run failed; the message is its own.
     """
-    extra = ['--workdir', str(workdir), '--config.steps=1', '--config.log_every=1']
+    extra = ['--workdir', str(workdir), '--config.steps=2', '--config.log_every=1']
     environment = {**os.environ, 'JAX_COMPILATION_CACHE_DIR': str(cache)}
     with tempfile.TemporaryFile('w+') as output, tempfile.TemporaryFile('w+') as errors:
         begun = time.perf_counter()
