@@ -58,11 +58,12 @@ class _Order:
 class _Assemble:
     """Turns the indices of one global batch per stream into this process's batch."""
 
-    def __init__(self, readers: Sequence[_Reader], rows: slice):
-        self.readers, self.rows = readers, rows
+    def __init__(self, readers: Sequence[_Reader], rows: slice, target_from: int):
+        self.readers, self.rows, self.target_from = readers, rows, target_from
 
-    def __call__(self, indices: Sequence[np.ndarray]) -> Batch:
-        parts = [r.read(i[self.rows]) for r, i in zip(self.readers, indices, strict=True)]
+    def __call__(self, number: int, indices: Sequence[np.ndarray]) -> Batch:
+        read = self.readers if number >= self.target_from else self.readers[:1]
+        parts = [r.read(i[self.rows]) for r, i in zip(read, indices, strict=False)]
         batch = {'image_s': parts[0]['image'], 'label_s': parts[0]['label']}
         return batch if len(parts) == 1 else batch | {'image_t': parts[1]['image']}
 
@@ -81,6 +82,7 @@ def paired_batches(
     process_count: int = 1,
     source_shuffle: bool = True,
     target_shuffle: bool = True,
+    target_from: int = 0,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Batches:
@@ -102,12 +104,13 @@ def paired_batches(
         process_count: number of processes.
         source_shuffle: False takes source images in file order.
         target_shuffle: False takes target images in file order, as the release does.
+        target_from: number of the first batch (from 0) with target images; none is read before.
         threads: decoding threads of this process; default: one per processor, at most 16.
         progress: called with (done, total) while a corpus is decoded into memory.
 
     Returns:
         Iterator over `image_s` uint8 [B, size_s, size_s, 3], `label_s` int32 [B] and, with a
-        target, `image_t` uint8 [B, size_t, size_t, 3].
+        target, from batch `target_from` on, `image_t` uint8 [B, size_t, size_t, 3].
 
     Raises:
         InputError: the source has no labels; a corpus has no full batch, does not fit in memory, or
@@ -143,11 +146,12 @@ def paired_batches(
         'global_batch': batch_size * process_count,
         'images': [len(stream.corpus) for stream in streams],
         'shuffle': [stream.shuffle for stream in streams],
+        'target_from': target_from,
     }
     rows = slice(process_index * batch_size, (process_index + 1) * batch_size)
     epochs = [count // settings['global_batch'] for count in settings['images']]
     return Batches(
-        _iterate(_Assemble(readers, rows), settings, threads),
+        _iterate(_Assemble(readers, rows, target_from), settings, threads),
         settings,
         epochs[0],
         epochs[1] if len(epochs) > 1 else None,
@@ -253,7 +257,7 @@ def _iterate(assemble: _Assemble, settings: dict[str, Any], threads: int | None)
             zip(settings['images'], settings['shuffle'], strict=True)
         )
     ]
-    zipped = grain.experimental.ZipMapDataset(streams).map(assemble)
+    zipped = grain.experimental.ZipMapDataset(streams).map_with_index(assemble)
     # grain's default reads 500 elements ahead; ours are whole batches.
     ahead = 2 if workers else (threads or min(os.cpu_count() or 1, 16))
     options = grain.ReadOptions(num_threads=ahead, prefetch_buffer_size=ahead + 2)

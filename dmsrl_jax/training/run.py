@@ -54,10 +54,10 @@ def prepare(config: Any, say: Callable[[str], None] = print) -> Run:
     model = create_model(config, axis_name=step.AXIS)
     recipes = {domain: _recipe(config.augment[domain]) for domain in ('source', 'target')}
     data = load_data(config, ROLES, say)
-    batches = _batches(config, data, recipes, uses_target=method.uses_target)
-    epoch = batches.source_batches_per_epoch
+    epoch = max(len(data['source']) // config.batch_size, 1)
     total = length(config, epoch)
     before = source_steps(config, total)
+    batches = _batches(config, data, recipes, before, uses_target=method.uses_target)
     initial = state.create(
         jax.random.key(config.seed),
         model,
@@ -205,6 +205,7 @@ def _batches(
     config: Any,
     data: Mapping[str, Any],
     recipes: Mapping[str, augment.Recipe],
+    before: int,
     *,
     uses_target: bool,
 ) -> pipeline.Batches:
@@ -221,6 +222,7 @@ def _batches(
         process_index=jax.process_index(),
         process_count=count,
         target_shuffle=config.pipeline.target_shuffle,
+        target_from=before,
     )
 
 

@@ -136,8 +136,8 @@ class Trainer:
     def batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]]:
         """Source images, labels and target images, uint8 and on the host, without end."""
         target = data.endless(self.loaders['target']) if self.adapts else None
-        for images, labels in data.endless(self.loaders['source']):
-            yield images, labels, next(target)[0] if target else None
+        for done, (images, labels) in enumerate(data.endless(self.loaders['source'])):
+            yield images, labels, next(target)[0] if target and self.adapting(done) else None
 
     def step(
         self, done: int, images_s: torch.Tensor, labels: torch.Tensor, images_t: torch.Tensor | None

@@ -107,6 +107,32 @@ class TestPairs:
             assert batches.source_batches_per_epoch == 2
             assert batches.target_batches_per_epoch is None
 
+    @pytest.mark.parametrize(
+        'options',
+        [{}, {'in_memory': False}, {'in_memory': False, 'workers': 2}],
+        ids=['in memory', 'on demand', 'workers'],
+    )
+    def test_the_target_joins_later_and_nothing_else_changes(self, options):
+        source, target = Toy(10), Toy(7, kind=1)
+        with (
+            start(source, target) as always,
+            start(source, target, target_from=3, **options) as late,
+        ):
+            for number in range(7):
+                batch = next(always)
+                if number < 3:
+                    del batch['image_t']
+                same(batch, next(late))
+
+    def test_no_target_image_is_read_before_it_joins(self, monkeypatch):
+        target, read = Toy(8, kind=1), []
+        getitem = Toy.__getitem__
+        spy = lambda self, index: (self is target and read.append(index)) or getitem(self, index)
+        monkeypatch.setattr(Toy, '__getitem__', spy)
+        with start(Toy(8), target, target_from=100, in_memory=False) as batches:
+            take(batches, 5)
+        assert not read
+
     def test_epochs_of_different_lengths(self):
         with start(Toy(12), Toy(8, kind=1)) as batches:
             assert batches.source_batches_per_epoch == 3
@@ -280,6 +306,7 @@ class TestResume:
             ({'workers': 2, 'in_memory': False}, 'workers was 0 and is now 2'),
             ({'seed': 5}, 'seed was 0 and is now 5'),
             ({'batch_size': 2}, 'global_batch was 4 and is now 2'),
+            ({'target_from': 3}, 'target_from was 0 and is now 3'),
             ({'target_shuffle': False}, r'shuffle was \[True, True\] and is now \[True, False\]'),
         ],
     )

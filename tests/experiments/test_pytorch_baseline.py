@@ -58,7 +58,9 @@ def test_a_run_leaves_the_same_files(tiny_config, tiny_run, changes, images, tmp
 @pytest.mark.parametrize('done', [1, 2])
 def test_until_adaptation_the_source_alone_is_learned(tiny_config, done):
     config = tiny_config(devices=1, steps=4, **{'model.statistics': 'joint', 'adapt_from': 0.5})
-    images_s, labels, images_t = next(train.Trainer(config, CPU).batches())
+    assert next(train.Trainer(config, CPU).batches())[2] is None  # nothing is read before, either
+    at_once = tiny_config(devices=1, steps=4, adapt_from=0.0)
+    images_s, labels, images_t = next(train.Trainer(at_once, CPU).batches())
     seen, terms = [], {}
     for images in (images_t, 255 - images_t):
         trainer = train.Trainer(config, CPU)

@@ -279,7 +279,7 @@ class Relabelled:
 
 def test_target_labels_change_nothing(config, monkeypatch):
     def after_three_steps():
-        parts = run.prepare(config(), say=lambda text: None)
+        parts = run.prepare(config(adapt_from=0.0), say=lambda text: None)
         state = parts.initial
         for _ in range(3):
             batch = next(parts.batches)

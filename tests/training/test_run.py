@@ -107,6 +107,7 @@ def test_the_pipeline(told):
     assert sizes == (14, 16)  # the release's crop is cut out of a larger image
     assert options['batch_size'] == 8
     assert options['target_shuffle'] is False
+    assert options['target_from'] == 7
 
 
 def test_each_domain_has_its_augmentation_and_a_test_image_has_none(told):
