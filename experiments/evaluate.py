@@ -48,7 +48,7 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> int:
         raise InputError('pass --workdir DIR, the folder of a training run')
     if flag['split'] and not flag['corpus']:
         raise InputError('pass --corpus NAME with --split')
-    from dmsrl_jax.training import mapping, restore, run
+    from dmsrl_jax.training import from_config, mapping, restore, run
 
     cli.cache_compilations()
     workdir = pathlib.Path(flag['workdir'])
@@ -57,7 +57,7 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> int:
     print(f'run: {workdir}, step {restored.step}')
     print(f'{config.method}, {config.source} -> {config.target}')
     chosen = mapping.devices()
-    evaluator = run.create_evaluator(config, chosen)
+    evaluator = from_config.create_evaluator(config, chosen)
     variables = mapping.replicate(restored.variables, chosen)
     skipped = 0
     for task in tasks(config, flag['corpus'], flag['split'], flag['domain']):

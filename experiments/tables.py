@@ -104,13 +104,13 @@ def _changed(base: Any, changes: Mapping[str, Any], seed: int) -> Any:
 
 
 def _run_all(plan: list[tuple[pathlib.Path, Any]], jobs: int) -> None:
-    from dmsrl_jax.training import run
+    from dmsrl_jax.training.workdirs import claim
 
     cli.cache_compilations()
     for path, config in plan:
         # A finished run of another config must not end up in this table.
         if (path / 'config.json').exists():
-            run.claim(path, config)
+            claim(path, config)
     todo = [(path, config) for path, config in plan if not (path / 'result.json').exists()]
     if jobs == 1:
         for number, (path, config) in enumerate(todo):

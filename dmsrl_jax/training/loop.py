@@ -14,6 +14,7 @@ from dmsrl_jax.training import mapping, run
 from dmsrl_jax.training.checkpoints import Checkpoints
 from dmsrl_jax.training.logs import NoLog, RunLog, write_json
 from dmsrl_jax.training.state import TrainState, model_params
+from dmsrl_jax.training.workdirs import claim
 
 
 def train(config: Any, workdir: pathlib.Path | str) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def train(config: Any, workdir: pathlib.Path | str) -> dict[str, Any]:
     """
     mapping.make_virtual(config.devices)  # before anything starts JAX
     workdir = pathlib.Path(workdir).absolute()
-    fresh = run.claim(workdir, config)
+    fresh = claim(workdir, config)
     if (workdir / 'result.json').exists():
         _say(f'{workdir} is finished; remove it to run again')
         return json.loads((workdir / 'result.json').read_text())

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.methods.base import MODEL_GROUPS
-from dmsrl_jax.training import run, step
+from dmsrl_jax.training import from_config, step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Restored:
         Args:
             domain: 0 for source, 1 for target; matters where statistics are kept per domain.
         """
-        plain = run.plain_view(self.config)
+        plain = from_config.plain_view(self.config)
 
         def logits(variables: dict[str, Any], images: jax.Array) -> jax.Array:
             batch = {'image': images}
@@ -91,7 +91,7 @@ def restore_model(workdir: pathlib.Path | str, *, at: int | None = None) -> Rest
     workdir = pathlib.Path(workdir)
     config = restore_config(workdir)
     try:
-        model = run.create_model(config)
+        model = from_config.create_model(config)
         size = config.image_size
     except (AttributeError, KeyError) as error:
         raise InputError(

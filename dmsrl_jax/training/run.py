@@ -1,19 +1,17 @@
 """From a config to the parts of a run: corpora, model, method, optimisers, mapped step."""
 
 import dataclasses
-import json
-import pathlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import jax
 
-from dmsrl_jax import methods, models
+from dmsrl_jax import methods
 from dmsrl_jax.data import augment, corpora, pipeline, reading
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import NUM_CLASSES
-from dmsrl_jax.training import mapping, optimizers, pretrained, state, step
+from dmsrl_jax.training import from_config, mapping, optimizers, pretrained, state, step
 from dmsrl_jax.training.evaluator import Evaluator
 
 ROLES = ('source', 'source_test', 'target', 'target_test')
@@ -51,12 +49,14 @@ def prepare(config: Any, say: Callable[[str], None] = print) -> Run:
     chosen = mapping.devices(config.devices)
     mapping.split_batch(config.batch_size, config.accumulate, len(chosen))
     method = methods.create(config.method, **config.get(config.method, {}))
-    model = create_model(config, axis_name=step.AXIS)
-    recipes = {domain: _recipe(config.augment[domain]) for domain in ('source', 'target')}
+    model = from_config.create_model(config, axis_name=step.AXIS)
+    recipes = {
+        domain: from_config.recipe(config.augment[domain]) for domain in ('source', 'target')
+    }
     data = load_data(config, ROLES, say)
     epoch = max(len(data['source']) // config.batch_size, 1)
-    total = length(config, epoch)
-    before = source_steps(config, total)
+    total = from_config.length(config, epoch)
+    before = from_config.source_steps(config, total)
     batches = _batches(config, data, recipes, before, uses_target=method.uses_target)
     initial = state.create(
         jax.random.key(config.seed),
@@ -78,9 +78,9 @@ def prepare(config: Any, say: Callable[[str], None] = print) -> Run:
         model=model,
         method=method,
         optimizers=tx,
-        augment_s=_augment(recipes['source'], config.image_size),
-        augment_t=_augment(recipes['target'], config.image_size),
-        plain=plain_view(config),
+        augment_s=from_config.augmentation(recipes['source'], config.image_size),
+        augment_t=from_config.augmentation(recipes['target'], config.image_size),
+        plain=from_config.plain_view(config),
         total_steps=total,
         source_steps=before,
         accumulate=config.accumulate,
@@ -101,67 +101,8 @@ def prepare(config: Any, say: Callable[[str], None] = print) -> Run:
         if method.uses_target
         else train_step,
         train_step=train_step,
-        evaluator=create_evaluator(config, chosen),
+        evaluator=from_config.create_evaluator(config, chosen),
         initial=mapping.replicate(state.with_optimizers(initial, tx), chosen),
-    )
-
-
-def length(config: Any, batches_per_epoch: int) -> int:
-    """Steps of a run: `steps`, else `epochs`, else the longer of the two in `length`.
-
-    Raises:
-        InputError: a length below one step.
-    """
-    usual = max(config.length.epochs * batches_per_epoch, config.length.steps)
-    total = config.steps or config.epochs * batches_per_epoch or usual
-    if total < 1:
-        raise InputError(f'the run would have {total} steps; set steps or epochs to at least 1')
-    return total
-
-
-def source_steps(config: Any, total_steps: int) -> int:
-    """Steps on the source alone, before adaptation: the share `adapt_from` of a run.
-
-    Raises:
-        InputError: a share outside of [0, 1).
-    """
-    if not 0 <= config.adapt_from < 1:
-        raise InputError(f'adapt_from must be in [0, 1), got {config.adapt_from}')
-    return int(config.adapt_from * total_steps)
-
-
-def create_model(config: Any, *, axis_name: str | None = None) -> Any:
-    """Makes the config's model; `axis_name` synchronises BatchNorm over devices in training."""
-    options = config.model.to_dict()
-    options.pop('pretrained', None)
-    return models.create(options.pop('name'), NUM_CLASSES, axis_name=axis_name, **options)
-
-
-def create_evaluator(config: Any, chosen: list[jax.Device]) -> Evaluator:
-    """Makes the evaluator of the config's model."""
-    return Evaluator(
-        create_model(config),
-        plain_view(config),
-        chosen,
-        num_classes=NUM_CLASSES,
-        batch_size=config.eval_batch_size,
-        image_size=config.image_size,
-    )
-
-
-def plain_view(config: Any) -> step.Augment:
-    """How an image looks to the model when nothing is random, as in evaluation."""
-    plain = augment.recipe('none', bgr=config.augment.source.bgr)
-    return _augment(plain, config.image_size)
-
-
-def _recipe(settings: Any) -> augment.Recipe:
-    return augment.recipe('none', **settings.to_dict())
-
-
-def _augment(recipe: augment.Recipe, size: int) -> step.Augment:
-    return lambda key, images, positions: augment.augment(
-        key, images, size=size, recipe=recipe, positions=positions
     )
 
 
@@ -231,57 +172,3 @@ def decoded(run: Run, config: Any, role: str) -> Any:
     if not config.pipeline.in_memory:
         return run.data[role]
     return reading.decode_all(run.data[role], config.image_size)
-
-
-def claim(workdir: pathlib.Path, config: Any) -> bool:
-    """Makes a working folder this config's own, or finds that it already is.
-
-    Of several processes the first one does the writing.
-
-    Returns:
-        Whether the folder was nobody's before.
-
-    Raises:
-        InputError: it holds another config (the message lists the differences), or may not be
-            written.
-    """
-    path = workdir / 'config.json'
-    ours = json.loads(json.dumps(config.to_dict()))
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            if not mapping.is_first_process():
-                return False
-            from dmsrl_jax.training.logs import write_json
-
-            write_json(path, ours)
-            return True
-        theirs = json.loads(path.read_text())
-    except OSError as error:
-        raise InputError(
-            f'cannot write to workdir {workdir}: {error}. Give write permission, free space, or '
-            'pass another --workdir'
-        ) from error
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f'{path} is damaged ({error}); remove {workdir} or pass another'
-        ) from error
-    different = sorted(
-        f'{name}: there {_flat(theirs).get(name)!r}, here {_flat(ours).get(name)!r}'
-        for name in {*_flat(theirs), *_flat(ours)}
-        if _flat(theirs).get(name) != _flat(ours).get(name)
-    )
-    if different:
-        raise InputError(
-            f'workdir {workdir} belongs to a run with another config ({"; ".join(different)}). '
-            'Pass another --workdir, or remove that one to start over'
-        )
-    return False
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        inner = isinstance(value, Mapping)
-        flat |= _flat(value, f'{prefix}{name}.') if inner else {f'{prefix}{name}': value}
-    return flat

@@ -24,7 +24,7 @@ from absl import flags
 
 from dmsrl_jax.data import corpora
 from dmsrl_jax.errors import InputError
-from dmsrl_jax.training import run
+from dmsrl_jax.training import from_config, workdirs
 from experiments import cli
 from experiments import train as ours
 from experiments.pytorch_baseline import data, evaluation, method, models, optimisers
@@ -72,8 +72,8 @@ class Trainer:
         }
         self.loaders = {role: self._loader(role) for role in DOMAINS}
         epoch = len(self.loaders['source'])
-        self.total_steps = run.length(config, epoch)
-        self.source_steps = run.source_steps(config, self.total_steps)
+        self.total_steps = from_config.length(config, epoch)
+        self.source_steps = from_config.source_steps(config, self.total_steps)
         self.network, self.recipe = self._network(), recipe(config.dmsrl)
         self.module, self.coefficients = self._method()
         self.average = method.Average(self.network, config.average_decay)
@@ -218,7 +218,7 @@ def train(
         InputError: the folder is another run's, the config does not fit, the loss is not finite.
     """
     workdir = pathlib.Path(workdir)
-    run.claim(workdir, config)
+    workdirs.claim(workdir, config)
     trainer, begun = Trainer(config, device, compiled=compiled), time.monotonic()
     busy, images, oracle = 0.0, 0, {'step': 0, 'accuracy': 0.0}
     batches = trainer.batches()

@@ -11,7 +11,7 @@ import dmsrl_jax
 from dmsrl_jax import methods
 from dmsrl_jax.data import augment
 from dmsrl_jax.errors import InputError
-from dmsrl_jax.training import optimizers, run
+from dmsrl_jax.training import from_config, optimizers, run
 from experiments import configs
 from experiments.configs import ablation, adapt, common, demo, development, pair, release
 
@@ -38,7 +38,7 @@ def flat(tree, prefix=''):
 def test_every_config_makes_a_run(name):
     config = load(name).lock()
     method = methods.create(config.method, **config[config.method])
-    model = run.create_model(config)
+    model = from_config.create_model(config)
     assert model.num_classes == 7
     for domain in ('source', 'target'):
         augment.recipe('none', **config.augment[domain])
@@ -126,7 +126,7 @@ def test_pair_and_demo_name_their_corpora():
 
 def test_adaptation_is_shorter_than_training_from_the_start():
     lengths = [
-        [run.length(config.get_config('a,b'), batches) for batches in (3, 75)]
+        [from_config.length(config.get_config('a,b'), batches) for batches in (3, 75)]
         for config in (adapt, pair)
     ]
     assert lengths == [[300, 375], [1500, 1875]]
@@ -148,7 +148,7 @@ def test_every_row_is_a_valid_config(module):
         with config.unlocked():
             config.update_from_flattened_dict(changes)  # KeyError for a field that is not there
         methods.create(config.method, **config[config.method])
-        run.create_model(config)
+        from_config.create_model(config)
 
 
 def test_the_ablation_has_each_module_alone_and_all_together():

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from dmsrl_jax.data import pipeline
-from dmsrl_jax.training import optimizers, run, step
-from experiments.configs import common
+from dmsrl_jax.training import from_config, optimizers, run, step
 
 
 @pytest.fixture(scope='module')
@@ -50,7 +49,7 @@ def told(small, tiny_config):
             (pipeline, 'paired_batches'),
             (optimizers, 'create'),
             (run.state, 'create'),
-            (run, 'Evaluator'),
+            (from_config, 'Evaluator'),
         ):
             label = f'{owner.__name__.rpartition(".")[2]}.{name}'
             patch.setattr(owner, name, recorded(label, getattr(owner, name)))
@@ -68,25 +67,6 @@ def test_the_length_of_the_run(told):
     told = seen['optimizers.create']
     expected['steps_per_epoch'] = 8
     assert {name: told[name] for name in expected} == expected
-
-
-@pytest.mark.parametrize(
-    ('given', 'batches', 'expected'),
-    [
-        ({}, 75, 1875),
-        ({}, 60, 1500),
-        ({}, 3, 1500),  # a small source is passed over more often
-        ({'epochs': 2}, 3, 6),
-        ({'steps': 45}, 75, 45),
-        ({'steps': 45, 'epochs': 2}, 75, 45),
-        ({'length.epochs': 5, 'length.steps': 300}, 75, 375),
-        ({'length.epochs': 5, 'length.steps': 300}, 3, 300),
-    ],
-)
-def test_steps_come_before_epochs_and_these_before_the_usual_length(given, batches, expected):
-    config = common.get_config('a,b')
-    config.update_from_flattened_dict(given)
-    assert run.length(config, batches) == expected
 
 
 def test_accumulation_and_average(told):
@@ -124,5 +104,5 @@ def test_each_domain_has_its_augmentation_and_a_test_image_has_none(told):
 
 
 def test_the_evaluation(told):
-    options = told[1]['run.Evaluator']
+    options = told[1]['from_config.Evaluator']
     assert (options['batch_size'], options['image_size'], options['num_classes']) == (12, 14, 7)

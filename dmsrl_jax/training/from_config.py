@@ -1,0 +1,73 @@
+"""What a config says, one by one: the network, its views of an image, the length of a run."""
+
+from typing import Any
+
+import jax
+
+from dmsrl_jax import models
+from dmsrl_jax.data import augment
+from dmsrl_jax.errors import InputError
+from dmsrl_jax.expressions import NUM_CLASSES
+from dmsrl_jax.training import step
+from dmsrl_jax.training.evaluator import Evaluator
+
+
+def length(config: Any, batches_per_epoch: int) -> int:
+    """Steps of a run: `steps`, else `epochs`, else the longer of the two in `length`.
+
+    Raises:
+        InputError: a length below one step.
+    """
+    usual = max(config.length.epochs * batches_per_epoch, config.length.steps)
+    total = config.steps or config.epochs * batches_per_epoch or usual
+    if total < 1:
+        raise InputError(f'the run would have {total} steps; set steps or epochs to at least 1')
+    return total
+
+
+def source_steps(config: Any, total_steps: int) -> int:
+    """Steps on the source alone, before adaptation: the share `adapt_from` of a run.
+
+    Raises:
+        InputError: a share outside of [0, 1).
+    """
+    if not 0 <= config.adapt_from < 1:
+        raise InputError(f'adapt_from must be in [0, 1), got {config.adapt_from}')
+    return int(config.adapt_from * total_steps)
+
+
+def create_model(config: Any, *, axis_name: str | None = None) -> Any:
+    """Makes the config's model; `axis_name` synchronises BatchNorm over devices in training."""
+    options = config.model.to_dict()
+    options.pop('pretrained', None)
+    return models.create(options.pop('name'), NUM_CLASSES, axis_name=axis_name, **options)
+
+
+def create_evaluator(config: Any, chosen: list[jax.Device]) -> Evaluator:
+    """Makes the evaluator of the config's model."""
+    return Evaluator(
+        create_model(config),
+        plain_view(config),
+        chosen,
+        num_classes=NUM_CLASSES,
+        batch_size=config.eval_batch_size,
+        image_size=config.image_size,
+    )
+
+
+def plain_view(config: Any) -> step.Augment:
+    """How an image looks to the model when nothing is random, as in evaluation."""
+    plain = augment.recipe('none', bgr=config.augment.source.bgr)
+    return augmentation(plain, config.image_size)
+
+
+def recipe(settings: Any) -> augment.Recipe:
+    """Reads the augmentation of one domain, `config.augment.source` or `.target`."""
+    return augment.recipe('none', **settings.to_dict())
+
+
+def augmentation(recipe: augment.Recipe, size: int) -> step.Augment:
+    """Makes the function that augments a batch on the devices to images of a side."""
+    return lambda key, images, positions: augment.augment(
+        key, images, size=size, recipe=recipe, positions=positions
+    )

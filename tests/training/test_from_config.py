@@ -1,0 +1,44 @@
+"""How long a run is, and how much of it goes on the source alone."""
+
+import pytest
+
+from dmsrl_jax.errors import InputError
+from dmsrl_jax.training import from_config
+from experiments.configs import common
+
+
+@pytest.mark.parametrize(
+    ('given', 'batches', 'expected'),
+    [
+        ({}, 75, 1875),
+        ({}, 60, 1500),
+        ({}, 3, 1500),  # a small source is passed over more often
+        ({'epochs': 2}, 3, 6),
+        ({'steps': 45}, 75, 45),
+        ({'steps': 45, 'epochs': 2}, 75, 45),
+        ({'length.epochs': 5, 'length.steps': 300}, 75, 375),
+        ({'length.epochs': 5, 'length.steps': 300}, 3, 300),
+    ],
+)
+def test_steps_come_before_epochs_and_these_before_the_usual_length(given, batches, expected):
+    config = common.get_config('a,b')
+    config.update_from_flattened_dict(given)
+    assert from_config.length(config, batches) == expected
+
+
+@pytest.mark.parametrize(
+    ('share', 'total', 'expected'),
+    [(0.0, 100, 0), (0.7, 1500, 1050), (0.7, 1, 0), (0.7, 2, 1), (0.999, 10, 9)],
+)
+def test_adaptation_has_one_step_at_least(share, total, expected):
+    config = common.get_config('a,b')
+    config.adapt_from = share
+    assert from_config.source_steps(config, total) == expected
+
+
+@pytest.mark.parametrize('share', [1.0, -0.1, 70])
+def test_the_source_cannot_have_all_of_a_run(share):
+    config = common.get_config('a,b')
+    config.adapt_from = float(share)
+    with pytest.raises(InputError, match=rf'adapt_from must be in \[0, 1\), got {float(share)}'):
+        from_config.source_steps(config, 10)
