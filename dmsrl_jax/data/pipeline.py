@@ -104,7 +104,8 @@ def paired_batches(
         process_count: number of processes.
         source_shuffle: False takes source images in file order.
         target_shuffle: False takes target images in file order, as the release does.
-        target_from: number of the first batch (from 0) with target images; none is read before.
+        target_from: number of the first batch (from 0) with target images; before it, on demand,
+            none is read.
         threads: decoding threads of this process; default: one per processor, at most 16.
         progress: called with (done, total) while a corpus is decoded into memory.
 

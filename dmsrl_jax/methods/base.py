@@ -1,7 +1,8 @@
 """What a method is: extra parameters and an ordered tuple of phases, all pure functions.
 
-The trainer knows nothing of any method. For each phase it runs the model on both domains, hands the
-outputs to the phase's loss, and updates the parameter groups that the phase names.
+The trainer knows nothing of any method. It trains on source alone until adaptation begins. Then it
+runs the model on both domains for each phase, hands the outputs to its loss, and updates the
+parameter groups that it names.
 """
 
 import dataclasses
@@ -114,7 +115,7 @@ def ramp(p: jax.Array | float, gamma: float = 10.0) -> jax.Array:
     """Rises smoothly from 0 to 1: `2 / (1 + exp(-gamma p)) - 1`.
 
     Args:
-        p: share of training done; below 0 the ramp stays 0, above 1 it goes on to rise.
+        p: share of adaptation done; below 0 the ramp stays 0, above 1 it goes on to rise.
         gamma: steepness; 10 gives 0.46 at p = 0.1 and 0.99 at p = 0.5.
 
     Returns:

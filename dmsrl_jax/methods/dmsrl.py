@@ -58,8 +58,8 @@ class Options:
         centers: `separate` per domain [separate] or `common` to both.
         center_scale: standard deviation of the centres at the start [1].
         normalize: whether features enter the margin loss with unit length [False].
-        centers_follow: whether centres learn at full weight from the first step, so that they are
-            at the classes' means when the features begin to feel them [False].
+        centers_follow: whether centres learn at full weight from the first step of adaptation, and
+            the ramp weighs what the features feel of them alone [False].
         hidden: width of the critic [512].
         ema_rate: rate of MINE's moving average of E exp T.
         reversal_steps: N of the gradient coefficient `ramp(n / N)`, in steps [10000]; with

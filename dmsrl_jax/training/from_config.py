@@ -33,7 +33,7 @@ def source_steps(config: Any, total_steps: int) -> int:
     """
     if not 0 <= config.adapt_from < 1:
         raise InputError(f'adapt_from must be in [0, 1), got {config.adapt_from}')
-    return int(config.adapt_from * total_steps)
+    return int(config.adapt_from * total_steps + 1e-9)  # 0.7 * 90 is 62.999...
 
 
 def create_model(config: Any, *, axis_name: str | None = None) -> Any:

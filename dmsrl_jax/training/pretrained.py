@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.interop import torch_weights
+from dmsrl_jax.training import restore
 
 
 def variables(config: Any, model: Any, say: Callable[[str], None]) -> dict[str, Any] | None:
@@ -44,8 +45,6 @@ def variables(config: Any, model: Any, say: Callable[[str], None]) -> dict[str, 
 
 
 def _of_run(config: Any, folder: pathlib.Path, say: Callable[[str], None]) -> dict[str, Any]:
-    from dmsrl_jax.training import restore  # which itself needs the parts of a run
-
     found = restore.restore_model(folder)
     ours, theirs = ({**c.model.to_dict(), 'size': c.image_size} for c in (config, found.config))
     different = [f for f in ('name', 'local', 'statistics', 'size') if ours[f] != theirs[f]]

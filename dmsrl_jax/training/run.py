@@ -97,9 +97,9 @@ def prepare(config: Any, say: Callable[[str], None] = print) -> Run:
         batches=batches,
         total_steps=total,
         source_steps=before,
-        source_step=map_step(dataclasses.replace(settings, method=alone))
-        if method.uses_target
-        else train_step,
+        source_step=train_step
+        if method.phases == alone.phases  # `source_only`: one program for all of its steps
+        else map_step(dataclasses.replace(settings, method=alone)),
         train_step=train_step,
         evaluator=from_config.create_evaluator(config, chosen),
         initial=mapping.replicate(state.with_optimizers(initial, tx), chosen),

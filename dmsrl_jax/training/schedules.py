@@ -28,7 +28,7 @@ def learning_rate(
     Args:
         name: `constant`; `step` (times `decay` every `decay_steps`, the release); `cosine` (to 0 at
             the end); `inverse` (`base * (1 + 10 p)^-0.75`, the custom of adversarial adaptation).
-        base: the rate at the start, > 0.
+        base: the rate at the start of the part on the source, > 0.
         total_steps: steps of the run.
         source_steps: those of them before adaptation; each of the two parts has the whole schedule.
         adaptation: factor of `base` in adaptation.

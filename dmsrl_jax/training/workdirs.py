@@ -7,6 +7,7 @@ from typing import Any
 
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.training import mapping
+from dmsrl_jax.training.logs import write_json
 
 
 def claim(workdir: pathlib.Path, config: Any) -> bool:
@@ -28,8 +29,6 @@ def claim(workdir: pathlib.Path, config: Any) -> bool:
         if not path.exists():
             if not mapping.is_first_process():
                 return False
-            from dmsrl_jax.training.logs import write_json
-
             write_json(path, ours)
             return True
         theirs = json.loads(path.read_text())

@@ -3,9 +3,9 @@ r"""Cold start: seconds to the first step and programs compiled, in the first an
     python -m experiments.benchmarking.cold --out benchmarks/cpu_cold -- \
         --config experiments/configs/pair.py:synthetic_faces/studio,synthetic_faces/wild
 
-Starts `experiments/train.py` twice, with what follows `--`, for two steps: one on the source alone,
-one of adaptation. The cache of compiled programs is an empty folder at the first start and kept for
-the second.
+Starts `experiments/train.py` twice, with what follows `--`, for two steps: with the default
+`adapt_from` one on the source alone, one of adaptation. The cache of compiled programs is an empty
+folder at the first start and kept for the second.
 """
 
 import collections

@@ -4,7 +4,7 @@ Command (synthetic pair; any prepared pair after the colon):
     python experiments/tables.py --workdir runs/ablation \\
         --config experiments/configs/ablation.py:synthetic_faces/studio,synthetic_faces/wild \\
         --config.dmsrl.beta=1 --config.dmsrl.cross_weight=0.01
-Time: 33 runs, about 55 minutes on two CPU cores.
+Time: 33 runs of three to six minutes on one core each: with `--jobs 2` about an hour and a half.
 Expected: the tables of docs/results.md.
 """
 

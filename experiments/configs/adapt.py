@@ -5,7 +5,7 @@ Command:
         --config.method=source_only --workdir runs/source
     python experiments/train.py --config experiments/configs/adapt.py:fer2013,image_list/mine \\
         --config.model.pretrained=runs/source --workdir runs/mine
-Time: on two CPU cores about 100 s per 1,000 steps of 64 + 64 images of 48x48.
+Time: on two CPU cores about 100 s per 1,000 steps of 64 + 64 images of 48x48, all in adaptation.
 Expected: docs/results.md, FER2013 -> web faces, in two stages. With `tables.py` the rows are those
 of ablation.py, and `--config.model.pretrained=runs/source/seed{seed}` gives each seed its own.
 """

@@ -14,9 +14,10 @@ class DomainBatchNorm(nn.BatchNorm2d):
     """BatchNorm of maps [B, C, H, W], a row of statistics [2, C] per domain, one set of weights.
 
     `domain` chooses the row that a pass updates, or evaluates with; `Network.forward` sets it.
+    None, in training, updates both: the one domain stands for the other until that is seen.
     """
 
-    domain: int = TARGET
+    domain: int | None = TARGET
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
@@ -26,12 +27,19 @@ class DomainBatchNorm(nn.BatchNorm2d):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalises by the batch in training, by the domain's running statistics else."""
         self._check_input_dim(x)
+        if self.domain is not None:
+            return self._normalised(x, self.domain)
+        with torch.no_grad():
+            self._normalised(x, TARGET)
+        return self._normalised(x, SOURCE)
+
+    def _normalised(self, x: torch.Tensor, domain: int) -> torch.Tensor:
         assert self.running_mean is not None
         assert self.running_var is not None
         return functional.batch_norm(
             x,
-            self.running_mean[self.domain],
-            self.running_var[self.domain],
+            self.running_mean[domain],
+            self.running_var[domain],
             self.weight,
             self.bias,
             self.training,

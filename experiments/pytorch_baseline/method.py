@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from experiments.pytorch_baseline import critics, losses
-from experiments.pytorch_baseline.layers import SOURCE, TARGET
+from experiments.pytorch_baseline.layers import TARGET
 from experiments.pytorch_baseline.models import Network, Outputs
 
 
@@ -71,7 +71,7 @@ class SourceOnly(nn.Module):
         self, images_s: torch.Tensor, labels_s: torch.Tensor, *_: Any
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The loss and its terms; what belongs to target is not looked at."""
-        loss = functional.cross_entropy(self.network(images_s, SOURCE).logits, labels_s)
+        loss = functional.cross_entropy(self.network(images_s, None).logits, labels_s)
         return loss, {'classification': loss.detach()}
 
 

@@ -41,10 +41,10 @@ class Network(nn.Module):
         """Features [B, D] of images [B, 3, H, W]."""
         raise NotImplementedError
 
-    def forward(self, images: torch.Tensor, domain: int = layers.TARGET) -> Outputs:
+    def forward(self, images: torch.Tensor, domain: int | None = layers.TARGET) -> Outputs:
         """Scores and features of images [B, 3, H, W] in 0..1.
 
-        `domain` matters where running statistics are kept per domain.
+        `domain` matters where running statistics are kept per domain; None trains both.
         """
         for module in self.domain_norms:
             module.domain = domain

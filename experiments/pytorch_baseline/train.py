@@ -232,7 +232,7 @@ def train(
                 _check_finite(done + 1, values)
                 log.write(json.dumps({'step': done + 1, **values}) + '\n')
                 log.flush()
-            if done > 0:  # the first step warms up
+            if done not in (0, trainer.source_steps):  # the first of its kind warms up
                 busy += time.monotonic() - started
                 images += (1 + trainer.adapting(done)) * config.batch_size
             if last or (config.eval_every and (done + 1) % config.eval_every == 0):

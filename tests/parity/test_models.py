@@ -94,6 +94,20 @@ def test_evaluation_then_a_training_pass(name, options):
     check_training(name, twin, model, variables, FLOAT32_TRAINING.get(name, 1e-4))
 
 
+def test_a_training_pass_on_the_source_alone_feeds_both_domains():
+    twin, model, variables = pair('tiny_multilevel', statistics='per_domain')
+    images = pictures('tiny_multilevel', 1)
+    twin.train()
+    with torch.no_grad():
+        expected = twin(torch_images(images), None).logits
+    outputs, changed = model.apply(variables, images, train=True, mutable=['batch_stats'])
+    assert deviation(outputs['logits'], expected) < 1e-4
+    state = {'params': variables['params'], 'batch_stats': changed['batch_stats']}
+    found = torch_weights.to_state_dict('tiny_multilevel', state)
+    running = {k: v for k, v in twin.state_dict().items() if 'running' in k}
+    assert max(deviation(found[key], value) for key, value in running.items()) < 1e-4
+
+
 def test_a_training_pass_of_the_resnet_in_float64():
     name = 'resnet50_multilevel'
     twin, model, variables = pair(name)

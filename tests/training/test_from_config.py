@@ -28,7 +28,7 @@ def test_steps_come_before_epochs_and_these_before_the_usual_length(given, batch
 
 @pytest.mark.parametrize(
     ('share', 'total', 'expected'),
-    [(0.0, 100, 0), (0.7, 1500, 1050), (0.7, 1, 0), (0.7, 2, 1), (0.999, 10, 9)],
+    [(0.0, 100, 0), (0.7, 1500, 1050), (0.7, 1, 0), (0.7, 2, 1), (0.7, 90, 63), (0.999, 10, 9)],
 )
 def test_adaptation_has_one_step_at_least(share, total, expected):
     config = common.get_config('a,b')

@@ -14,9 +14,11 @@ import jax
 import numpy as np
 import pytest
 
+from dmsrl_jax import methods
 from dmsrl_jax.data import corpora
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import NUM_CLASSES
+from dmsrl_jax.methods import Method, Phase
 from dmsrl_jax.training import from_config, logs, loop, mapping, run
 from dmsrl_jax.training.checkpoints import Checkpoints
 
@@ -222,6 +224,22 @@ def test_source_only_needs_no_target_images_in_training(config, tmp_path):
     assert result['method'] == 'source_only'
     assert result['pseudo_label'] is None
     assert result['target_test']['count'] == 28
+
+
+def test_a_method_without_target_learns_the_source_first_too(config, tmp_path, monkeypatch):
+    def loss(params, outputs, context):
+        del outputs
+        return params['head']['bias'].sum(), ({'progress': context.progress}, ())
+
+    alone = Method(
+        init=lambda key, dim, classes: {}, phases=(Phase(loss, ('head',)),), uses_target=False
+    )
+    monkeypatch.setattr(methods, 'create', lambda name, **_: alone)
+    loop.train(config(eval_every=0), tmp_path / 'run')
+    lines = logged(tmp_path / 'run', 'loss', 'classification', 'progress')
+    trained = [line for line in lines if line[0] is not None]
+    assert [line[1] is None for line in trained] == [False] * 3 + [True] * 3
+    assert [line[2] for line in trained[3:]] == pytest.approx([0, 1 / 3, 2 / 3])
 
 
 @pytest.fixture(scope='module')
