@@ -1,7 +1,7 @@
 """The demo: synthetic studio faces, labelled, to synthetic faces in the wild, unlabelled.
 
 Command: make demo
-Time: about two minutes for source_only and dmsrl on two CPU cores, after a minute of set-up.
+Time: about four minutes for source_only and dmsrl on two CPU cores, after a minute of set-up.
 Expected: docs/results.md has both rows over three seeds.
 """
 
