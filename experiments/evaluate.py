@@ -48,6 +48,7 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> int:
         raise InputError('pass --workdir DIR, the folder of a training run')
     if flag['split'] and not flag['corpus']:
         raise InputError('pass --corpus NAME with --split')
+    from dmsrl_jax.data import corpora
     from dmsrl_jax.training import from_config, mapping, restore, run
 
     cli.cache_compilations()
@@ -66,7 +67,7 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> int:
             if not run.has_labels(task.corpus, data_dir):
                 _unlabelled(task, asked=bool(flag['corpus']))
                 continue
-            corpus = run.corpora.load(task.corpus, task.split, data_dir=data_dir)
+            corpus = corpora.load(task.corpus, task.split, data_dir=data_dir)
         except InputError as error:
             if flag['corpus']:
                 raise

@@ -63,7 +63,8 @@ class _Assemble:
 
     def __call__(self, number: int, indices: Sequence[np.ndarray]) -> Batch:
         read = self.readers if number >= self.target_from else self.readers[:1]
-        parts = [r.read(i[self.rows]) for r, i in zip(read, indices, strict=False)]
+        wanted = zip(read, indices[: len(read)], strict=True)
+        parts = [reader.read(order[self.rows]) for reader, order in wanted]
         batch = {'image_s': parts[0]['image'], 'label_s': parts[0]['label']}
         return batch if len(parts) == 1 else batch | {'image_t': parts[1]['image']}
 

@@ -98,7 +98,7 @@ def prepare(config: Any, say: Callable[[str], None] = print) -> Run:
         total_steps=total,
         source_steps=before,
         source_step=train_step
-        if method.phases == alone.phases  # `source_only`: one program for all of its steps
+        if method == alone  # `source_only`: one program for all of its steps
         else map_step(dataclasses.replace(settings, method=alone)),
         train_step=train_step,
         evaluator=from_config.create_evaluator(config, chosen),
