@@ -21,10 +21,8 @@ _LONGEST_ON_ONE_CORE = 64**3
 _LEAST_COLUMNS = 256
 
 
-def convolve(
-    x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, **options: Any
-) -> jax.Array:
-    """A convolution padded by half of its kernel, in the place of `lax.conv_general_dilated`.
+def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
+    """A convolution padded by half of its kernel.
 
     On a CPU, XLA takes the weight gradient for a convolution whose kernel has the size of the map:
     on large maps, that is up to five times slower than the matrix products of `_by_blocks` (kernels
@@ -36,17 +34,15 @@ def convolve(
     Args:
         x: [B, H, W, C].
         kernel: [k, k, C, features], k odd.
-        strides: (s, s).
-        padding: ((k // 2, k // 2),) * 2.
-        **options: what else `lax.conv_general_dilated` is called with by `flax.linen.Conv`.
+        stride: step s in both directions.
 
     Returns:
         [B, ceil(H / s), ceil(W / s), features].
     """
-    kind = _kind(x.shape, kernel.shape[0], strides[0])
-    if kind == 'plain' and not _is_shared(x, kernel, strides[0]):
-        return lax.conv_general_dilated(x, kernel, strides, padding, **options)
-    return _convolve(x, kernel, strides[0], kind)
+    kind = _kind(x.shape, kernel.shape[0], stride)
+    if kind == 'plain' and not _is_shared(x, kernel, stride):
+        return _plain(x, kernel, stride)
+    return _convolve(x, kernel, stride, kind)
 
 
 def _kind(shape: tuple[int, ...], size: int, stride: int) -> str:

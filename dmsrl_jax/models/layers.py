@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.models.convolution import convolve
+from dmsrl_jax.models.normalization import How, Moments, affine, normalize
 
 STATISTICS = ('shared', 'per_domain', 'joint')
 
@@ -102,69 +103,6 @@ class Dropout(nn.Module):
         return jnp.where(keep, x / (1.0 - self.rate), jnp.zeros_like(x))
 
 
-def batch_moments(
-    x: jax.Array, domains: int, axis_name: str | None
-) -> tuple[jax.Array, jax.Array, int]:
-    """Mean and biased variance of each channel in each domain, over all devices, in float32.
-
-    The variance is the mean of the centred squares (two passes over x), not E[x^2] - E[x]^2, which
-    loses all digits where the mean is large. The mean is a constant in it: the gradient through it
-    is zero in exact arithmetic, because centred values sum to zero over the global batch.
-
-    Args:
-        x: [B, ..., C], domains stacked along the batch axis.
-        domains: how many.
-        axis_name: the device axis to average over, or None. Devices hold equally many examples.
-
-    Returns:
-        Mean [domains, C], variance [domains, C], and the number of values behind each of them.
-
-    Raises:
-        InputError: only one value per channel, whose variance means nothing.
-    """
-    groups = x.astype(jnp.float32).reshape(domains, -1, x.shape[-1])
-    count = groups.shape[1] * (jax.lax.axis_size(axis_name) if axis_name else 1)
-    if count < 2:
-        raise InputError(
-            'batch statistics need more than one value per channel and domain in training, got '
-            f'shape {list(x.shape)} for {domains} domain(s); use a larger batch or larger images'
-        )
-    mean = groups.mean(axis=1)
-    if axis_name is not None:
-        mean = jax.lax.pmean(mean, axis_name)
-    centred = groups - jax.lax.stop_gradient(mean)[:, None, :]
-    variance = jnp.square(centred).mean(axis=1)
-    if axis_name is not None:
-        variance = jax.lax.pmean(variance, axis_name)
-    return mean, variance, count
-
-
-def _unbiased(var: jax.Array, count: int) -> jax.Array:
-    return var * (count / (count - 1))
-
-
-Moments = tuple[jax.Array, jax.Array]
-
-
-def joint_moments(mean: jax.Array, var: jax.Array, count: int) -> tuple[Moments, Moments]:
-    """Statistics of two equally large domains taken together.
-
-        mean = (mean_s + mean_t) / 2,  var = E_d[var_d + (mean_d - mean)^2]
-
-    Args:
-        mean: [2, C] of source and target.
-        var: [2, C], biased.
-        count: number of values behind each of them.
-
-    Returns:
-        Mean and biased variance to normalise with, and mean and unbiased variance for the running
-        averages, [1, C] each.
-    """
-    middle = mean.mean(axis=0, keepdims=True)
-    spread = (var + jnp.square(mean - middle)).mean(axis=0, keepdims=True)
-    return (middle, spread), (middle, _unbiased(spread, 2 * count))
-
-
 class BatchNorm(nn.Module):
     """Batch normalisation that knows two domains, PyTorch's semantics and float32 arithmetic.
 
@@ -173,12 +111,14 @@ class BatchNorm(nn.Module):
     PyTorch's unbiased variance. With statistics 'shared' there is one set of them, which sees the
     source first, then the target, exactly as in two passes; with 'per_domain' there is a row for
     each domain. One domain at a time (domains=1) then updates row `domain`, or both if it is None.
-    With 'joint' the whole batch has one mean and variance, as if it were of one domain.
+    With 'joint' the whole batch has one mean and variance, as if it were of one domain. With `relu`
+    a ReLU follows, in the same pass.
     """
 
     dtype: Any = jnp.float32
     axis_name: str | None = None
     statistics: str = 'shared'
+    relu: bool = False
     momentum: float = 0.9
     epsilon: float = 1e-5
 
@@ -191,24 +131,19 @@ class BatchNorm(nn.Module):
         running_var = self.variable('batch_stats', 'var', jnp.ones, shape, jnp.float32)
         scale = self.param('scale', nn.initializers.ones, (channels,), jnp.float32)
         bias = self.param('bias', nn.initializers.zeros, (channels,), jnp.float32)
-        if mode.train and not self.is_initializing():
-            mean, var, count = batch_moments(x, mode.domains, self.axis_name)
-            seen = mean, _unbiased(var, count)
-            if self.statistics == 'joint' and mode.domains == 2:
-                (mean, var), seen = joint_moments(mean, var, count)
-            running_mean.value = self._updated(running_mean.value, seen[0], mode)
-            running_var.value = self._updated(running_var.value, seen[1], mode)
-        else:
-            mean = self._row(running_mean.value, mode)
-            var = self._row(running_var.value, mode)
-        factor = jax.lax.rsqrt(var + self.epsilon) * scale[None, :]
-        groups = x.astype(jnp.float32).reshape(mean.shape[0], -1, channels)
-        normal = (groups - mean[:, None, :]) * factor[:, None, :] + bias[None, None, :]
-        return normal.astype(self.dtype).reshape(x.shape)
+        how = How(mode.domains, self.statistics == 'joint', self.relu, self.axis_name, self.epsilon)
+        if not mode.train or self.is_initializing():
+            running = Moments(
+                self._row(running_mean.value, mode), self._row(running_var.value, mode)
+            )
+            return affine(x, running, scale, bias, how).astype(self.dtype)
+        y, seen = normalize(x, scale, bias, how)
+        running_mean.value = self._updated(running_mean.value, seen.mean, mode)
+        running_var.value = self._updated(running_var.value, seen.var, mode)
+        return y.astype(self.dtype)
 
     def _updated(self, running: jax.Array, batch: jax.Array, mode: Mode) -> jax.Array:
         """The running average after a batch with statistics [domains, C]."""
-        batch = jax.lax.stop_gradient(batch)
         if self.statistics == 'per_domain':
             new = self.momentum * running + (1.0 - self.momentum) * jnp.broadcast_to(
                 batch, running.shape
@@ -227,41 +162,37 @@ class BatchNorm(nn.Module):
         return running[None, :]
 
 
-def conv(
-    features: int,
-    size: int = 3,
-    *,
-    name: str,
-    strides: int = 1,
-    use_bias: bool = True,
-    dtype: Any = jnp.float32,
-) -> nn.Conv:
+class Conv(nn.Module):
     """Square convolution, padded by size // 2 on every side (as in PyTorch, also when strided).
 
-    'SAME' pads strided convolutions unevenly, which shifts the map by a pixel.
-
-    Args:
-        features: output channels.
-        size: odd kernel side.
-        name: the submodule's name.
-        strides: step in both directions.
-        use_bias: whether to add a bias (started at 0).
-        dtype: compute dtype; parameters stay float32.
-
-    Returns:
-        An unbound Linen module, He-normal by fan-out.
+    'SAME' pads strided convolutions unevenly, which shifts the map by a pixel. The kernel starts
+    He-normal by fan-out, the bias at 0.
     """
-    return nn.Conv(
-        features,
-        (size, size),
-        strides=(strides, strides),
-        padding=((size // 2, size // 2),) * 2,
-        use_bias=use_bias,
-        dtype=dtype,
-        kernel_init=he_normal_fan_out,
-        conv_general_dilated=convolve,
-        name=name,
-    )
+
+    features: int
+    size: int = 3
+    strides: int = 1
+    use_bias: bool = True
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train_bias: bool = True) -> jax.Array:
+        """Maps [B, H, W, C] to [B, H / strides, W / strides, features] in the compute dtype.
+
+        Args:
+            x: the map.
+            train_bias: False where a BatchNorm subtracts the bias again: its gradient, a sum over
+                the whole map, is zero in exact arithmetic and is not computed.
+        """
+        shape = (self.size, self.size, x.shape[-1], self.features)
+        kernel = self.param('kernel', he_normal_fan_out, shape, jnp.float32)
+        y = convolve(x.astype(self.dtype), kernel.astype(self.dtype), self.strides)
+        if not self.use_bias:
+            return y
+        bias = self.param('bias', nn.initializers.zeros, (self.features,), jnp.float32)
+        if not train_bias:
+            bias = jax.lax.stop_gradient(bias)
+        return y + bias.astype(self.dtype)[None, None, None]
 
 
 class ConvBlock(nn.Module):
@@ -279,13 +210,8 @@ class ConvBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, mode: Mode) -> jax.Array:
         """Maps [B, H, W, C] to [B, H / strides, W / strides, features]."""
-        x = conv(
-            self.features,
-            self.size,
-            strides=self.strides,
-            use_bias=self.use_bias,
-            dtype=self.dtype,
-            name='conv',
-        )(x)
-        x = BatchNorm(self.dtype, self.axis_name, self.statistics, name='norm')(x, mode)
-        return nn.relu(x) if self.relu else x
+        x = Conv(self.features, self.size, self.strides, self.use_bias, self.dtype, name='conv')(
+            x, train_bias=not mode.train
+        )
+        norm = BatchNorm(self.dtype, self.axis_name, self.statistics, self.relu, name='norm')
+        return norm(x, mode)

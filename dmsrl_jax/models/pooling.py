@@ -5,28 +5,83 @@ import jax.numpy as jnp
 import numpy as np
 
 
+@jax.custom_vjp
 def max_pool(x: jax.Array) -> jax.Array:
     """Max pooling over 2x2 windows: [B, H, W, C] to [B, H // 2, W // 2, C].
 
-    Three maxima of strided views: the gradient of XLA's windowed maximum is tens of times slower on
-    a CPU. An odd last row or column is left out. Equal maxima share the gradient.
+    An odd last row or column is left out. The gradient goes to the first of equal maxima, as in
+    PyTorch; its place is kept in a byte, so that it can be taken without the map.
     """
-    x = _pairs(x)
-    rows = jnp.maximum(x[:, :, 0], x[:, :, 1])
-    return jnp.maximum(rows[:, :, :, 0], rows[:, :, :, 1])
+    return _max_pool(x)[0]
 
 
+# The place of each maximum, int8, and an array without values whose shape is the map's [H, W, 0].
+Places = tuple[jax.Array, jax.Array]
+
+
+def _max_pool(x: jax.Array) -> tuple[jax.Array, Places]:
+    pairs = _pairs(x)
+    views = [pairs[:, :, i, :, j] for i in range(2) for j in range(2)]
+    return _first_maximum(views, x)
+
+
+def _unpool(places: Places, g: jax.Array) -> tuple[jax.Array]:
+    place, shape = places
+    number = jnp.arange(4, dtype=jnp.int8).reshape(1, 1, 2, 1, 2, 1)
+    hit = place[:, :, None, :, None] == number
+    x = jnp.where(hit, g[:, :, None, :, None], jnp.zeros((), g.dtype))
+    batch, height, width, channels = g.shape
+    x = x.reshape(batch, 2 * height, 2 * width, channels)
+    odd = [(0, whole - even) for whole, even in zip(shape.shape[:2], x.shape[1:3], strict=True)]
+    return (jnp.pad(x, ((0, 0), *odd, (0, 0))),)
+
+
+max_pool.defvjp(_max_pool, _unpool)
+
+
+@jax.custom_vjp
 def overlapping_max_pool(x: jax.Array) -> jax.Array:
     """Max pooling over 3x3 windows of stride 2, padded by 1: [B, H, W, C] to half, rounded up.
 
-    As in PyTorch, but for equal maxima, which share the gradient as in `max_pool`.
+    The gradient is that of `max_pool`; a pixel is in up to four windows.
     """
-    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
-    for axis in (1, 2):
-        stop = x.shape[axis] - 2  # of the windows' first pixels
-        views = [jax.lax.slice_in_dim(x, i, stop + i, 2, axis) for i in range(3)]
-        x = jnp.maximum(jnp.maximum(views[0], views[1]), views[2])
-    return x
+    return _overlapping_max_pool(x)[0]
+
+
+def _overlapping_max_pool(x: jax.Array) -> tuple[jax.Array, Places]:
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
+    down, right = x.shape[1] + (x.shape[1] % 2), x.shape[2] + (x.shape[2] % 2)
+    views = [
+        padded[:, i : i + down - 1 : 2, j : j + right - 1 : 2] for i in range(3) for j in range(3)
+    ]
+    return _first_maximum(views, x)
+
+
+def _overlapping_unpool(places: Places, g: jax.Array) -> tuple[jax.Array]:
+    place, shape = places
+    zero, total = jnp.zeros((), g.dtype), jnp.zeros((), g.dtype)
+    for number in range(9):
+        # Window r has its pixel i in row 2 r + i - 1 of the map.
+        starts = (number // 3 - 1, number % 3 - 1)
+        around = [
+            (start, whole - start - (2 * windows - 1), 1)
+            for start, whole, windows in zip(starts, shape.shape[:2], g.shape[1:3], strict=True)
+        ]
+        part = jnp.where(place == number, g, zero)
+        total = total + jax.lax.pad(part, zero, [(0, 0, 0), *around, (0, 0, 0)])
+    return (total,)
+
+
+overlapping_max_pool.defvjp(_overlapping_max_pool, _overlapping_unpool)
+
+
+def _first_maximum(views: list[jax.Array], x: jax.Array) -> tuple[jax.Array, Places]:
+    """The maximum over views of a map x and the number of the first view that has it."""
+    best, place = views[0], jnp.zeros(views[0].shape, jnp.int8)
+    for number, view in enumerate(views[1:], start=1):
+        place = jnp.where(view > best, jnp.int8(number), place)
+        best = jnp.maximum(best, view)
+    return best, (place, jnp.zeros((*x.shape[1:3], 0), jnp.int8))
 
 
 def space_to_depth(x: jax.Array) -> jax.Array:

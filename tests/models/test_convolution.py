@@ -14,13 +14,14 @@ from dmsrl_jax.models import convolution, layers
 NUMBERS = ('NHWC', 'HWIO', 'NHWC')
 
 
-def ours(x, kernel, stride=1, convolve=convolution.convolve):
-    padding = ((kernel.shape[0] // 2,) * 2,) * 2
-    return convolve(x, kernel, (stride, stride), padding, dimension_numbers=NUMBERS)
+ours = convolution.convolve
 
 
 def plain(x, kernel, stride=1):
-    return ours(x, kernel, stride, jax.lax.conv_general_dilated)
+    padding = ((kernel.shape[0] // 2,) * 2,) * 2
+    return jax.lax.conv_general_dilated(
+        x, kernel, (stride, stride), padding, dimension_numbers=NUMBERS
+    )
 
 
 def arrays(batch, height, width, channels, features, dtype=jnp.float32, size=3, stride=1):
@@ -145,5 +146,8 @@ def test_other_platforms_have_convolutions_only(side, size, stride, monkeypatch)
     assert 'stablehlo.dot_general' not in program
 
 
-def test_it_is_what_all_layers_use():
-    assert layers.conv(4, 1, strides=2, name='c').conv_general_dilated is convolution.convolve
+def test_it_is_what_all_layers_use(monkeypatch):
+    seen = []
+    monkeypatch.setattr(layers, 'convolve', lambda *args: seen.append(args[2]) or ours(*args))
+    layers.ConvBlock(4, 1, strides=2).init(jax.random.key(0), jnp.ones((1, 4, 4, 3)), layers.Mode())
+    assert seen == [2]

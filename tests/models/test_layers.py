@@ -10,8 +10,8 @@ from jax.sharding import Mesh, PartitionSpec
 from jax.test_util import check_grads
 
 from dmsrl_jax.errors import InputError
-from dmsrl_jax.models import layers
-from dmsrl_jax.models.layers import BatchNorm, ConvBlock, Dropout, Mode
+from dmsrl_jax.models import layers, normalization
+from dmsrl_jax.models.layers import BatchNorm, Conv, ConvBlock, Dropout, Mode
 
 TRAIN = Mode(train=True)
 FUSED = Mode(train=True, domains=2)
@@ -82,10 +82,11 @@ class TestBatchNorm:
 
     def test_variance_survives_a_large_mean(self):
         x = 1000.0 + normal(0, 64, 2, 2, 3)
-        _, variance, count = layers.batch_moments(x, 1, None)
-        exact = x.astype(np.float64).reshape(-1, 3).var(0)
+        moments, count = normalization.batch_moments(x, 1, None)
+        exact = x.astype(np.float64).reshape(-1, 3)
         assert count == 256
-        np.testing.assert_allclose(variance[0], exact, rtol=1e-4)
+        np.testing.assert_allclose(moments.mean[0], exact.mean(0), rtol=1e-6)
+        np.testing.assert_allclose(moments.var[0], exact.var(0), rtol=1e-4)
 
     @pytest.mark.parametrize('statistics', ['shared', 'per_domain'])
     def test_fused_pass_equals_two_passes(self, statistics):
@@ -202,7 +203,7 @@ class TestBatchNorm:
 
     def test_one_value_per_channel_is_refused(self):
         with pytest.raises(InputError, match='more than one value per channel'):
-            layers.batch_moments(jnp.ones((2, 1, 1, 3)), 2, None)
+            normalization.batch_moments(jnp.ones((2, 1, 1, 3)), 2, None)
 
 
 class TestDropout:
@@ -247,7 +248,7 @@ class TestPositions:
 
 class TestConv:
     def test_kernel_is_he_normal_by_fan_out_and_not_truncated(self):
-        module = layers.conv(256, name='conv')
+        module = Conv(256)
         kernel = module.init(jax.random.key(0), jnp.zeros((1, 4, 4, 64)))['params']['kernel']
         deviation = np.sqrt(2 / (3 * 3 * 256))
         assert kernel.shape == (3, 3, 64, 256)
@@ -257,7 +258,7 @@ class TestConv:
 
     def test_strided_padding_is_symmetric(self):
         x = np.arange(36, dtype=np.float32).reshape(1, 6, 6, 1)
-        module = layers.conv(1, strides=2, use_bias=False, name='conv')
+        module = Conv(1, strides=2, use_bias=False)
         y = module.apply({'params': {'kernel': np.ones((3, 3, 1, 1), np.float32)}}, x)
         padded = np.pad(x[0, :, :, 0], 1)
         expected = [
@@ -270,12 +271,40 @@ class TestConv:
         block = ConvBlock(5)
         variables = block.init(jax.random.key(0), x, Mode())
         y = block.apply(variables, x, Mode())
-        plain = layers.conv(5, name='conv').apply({'params': variables['params']['conv']}, x)
+        plain = Conv(5).apply({'params': variables['params']['conv']}, x)
         np.testing.assert_allclose(
             y, np.maximum(plain, 0) / np.sqrt(1 + 1e-5), rtol=1e-5, atol=1e-6
         )
         linear = ConvBlock(5, relu=False).apply(variables, x, Mode())
         assert np.asarray(linear).min() < 0 <= np.asarray(y).min()
+
+    def test_a_bias_before_batch_norm_trains_in_evaluation_only(self):
+        x = normal(0, 4, 4, 4, 3)
+        block = ConvBlock(5)
+        variables = block.init(jax.random.key(0), x, Mode())
+
+        def gradient(mode):
+            def loss(params):
+                both = {**variables, 'params': params}
+                return block.apply(both, x, mode, mutable=['batch_stats'])[0].sum()
+
+            return jax.grad(loss)(variables['params'])['conv']['bias']
+
+        np.testing.assert_array_equal(gradient(TRAIN), np.zeros(5))
+        assert np.abs(gradient(Mode())).min() > 0.1
+
+    def test_the_bias_moves_the_running_mean(self):
+        x = normal(0, 4, 4, 4, 3)
+        block = ConvBlock(5)
+        variables = block.init(jax.random.key(0), x, Mode())
+        kernel = variables['params']['conv']['kernel']
+        params = {**variables['params'], 'conv': {'kernel': kernel, 'bias': jnp.full(5, 7.0)}}
+        means = [
+            block.apply({**variables, 'params': p}, x, TRAIN, mutable=['batch_stats'])[1]
+            for p in (variables['params'], params)
+        ]
+        without, moved = (m['batch_stats']['norm']['mean'] for m in means)
+        np.testing.assert_allclose(moved - without, np.full(5, 0.7), rtol=1e-5)
 
 
 class TestCheckImages:

@@ -29,6 +29,27 @@ class TestMaxPool:
         gradient = jax.grad(lambda x: 5.0 * pooling.max_pool(x).sum())(x)
         np.testing.assert_array_equal(gradient[0, :, :, 0], [[0, 5], [0, 0]])
 
+    @pytest.mark.parametrize(('height', 'width'), [(4, 6), (5, 7), (2, 3)])
+    def test_gradients_are_those_of_flax(self, height, width):
+        x = jax.random.normal(jax.random.key(0), (2, height, width, 3))
+        found, towards_x = jax.vjp(pooling.max_pool, x)
+        expected, towards_x_expected = jax.vjp(lambda x: nn.max_pool(x, (2, 2), strides=(2, 2)), x)
+        np.testing.assert_array_equal(found, expected)
+        g = jax.random.normal(jax.random.key(1), found.shape)
+        np.testing.assert_array_equal(towards_x(g)[0], towards_x_expected(g)[0])
+
+    @pytest.mark.parametrize(
+        ('first', 'equal'), [((0, 0), (0, 1)), ((0, 1), (1, 0)), ((1, 0), (1, 1))]
+    )
+    def test_the_first_of_equal_maxima_gets_the_gradient(self, first, equal):
+        x = jnp.zeros((1, 2, 2, 1)).at[0, *first, 0].set(3.0).at[0, *equal, 0].set(3.0)
+        gradient = jax.grad(lambda x: 5.0 * pooling.max_pool(x).sum())(x)
+        np.testing.assert_array_equal(gradient, jnp.zeros_like(x).at[0, *first, 0].set(5.0))
+
+    def test_nan_is_the_maximum(self):
+        x = jnp.asarray([[1.0, jnp.nan], [2.0, 3.0]])[None, :, :, None]
+        assert jnp.isnan(pooling.max_pool(x)).all()
+
 
 class TestOverlappingMaxPool:
     @pytest.mark.parametrize(('height', 'width'), [(6, 8), (7, 5), (1, 2)])
@@ -48,6 +69,13 @@ class TestOverlappingMaxPool:
         value, gradient = jax.value_and_grad(lambda x: pooling.overlapping_max_pool(x).sum())(x)
         assert value == -1.0
         np.testing.assert_array_equal(gradient[0, :, :, 0], [[0, 1], [0, 0]])
+
+    def test_the_first_of_equal_maxima_gets_the_gradient(self):
+        gradient = jax.grad(lambda x: pooling.overlapping_max_pool(x).sum())(jnp.ones((1, 4, 4, 1)))
+        # windows begin in rows and columns -1 and 1; the border never wins
+        np.testing.assert_array_equal(
+            gradient[0, :, :, 0], [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+        )
 
 
 class TestSpaceToDepth:

@@ -68,7 +68,7 @@ def test_training_takes_three_products_for_each_of_the_forward_pass():
     assert flops.training('tiny_multilevel', 48, 10) == 10 * 3 * 2 * forward
 
 
-def test_peak_is_that_of_the_quickest_product():
+def test_peak_is_that_of_the_quickest_row_of_products():
     ticks = iter([0.0, 3.0, 10.0, 10.5, 20.0, 21.0])
-    found = flops.peak('float32', 8, repeats=3, clock=lambda: next(ticks))
-    assert found == 2 * 8**3 / 0.5
+    found = flops.peak('float32', 8, rounds=3, clock=lambda: next(ticks))
+    assert found == 8 * 2 * 8**3 / 0.5  # eight products in half a second
