@@ -43,9 +43,10 @@ def batch_moments(x: jax.Array, domains: int, axis_name: str | None) -> tuple[Mo
 
         d = x - s,  mean = s + E[d],  var = E[d^2] - E[d]^2
 
-    with s the domain's first pixel: one pass over x, and unlike E[x^2] - E[x]^2 it keeps its digits
-    where the mean is large, because s is about as large. Devices, each with its own s, are put
-    together by var = E_r[var_r + (mean_r - mean)^2].
+    with s the pixel in the middle of the domain's first image (those at the border see padding):
+    one pass over x, and unlike E[x^2] - E[x]^2 it keeps its digits where the mean is large, because
+    s is about as large. Devices, each with its own s, are put together by
+    var = E_r[var_r + (mean_r - mean)^2].
 
     Args:
         x: [B, ..., C], domains stacked along the batch axis.
@@ -68,10 +69,13 @@ def batch_moments(x: jax.Array, domains: int, axis_name: str | None) -> tuple[Mo
             'batch statistics need more than one value per channel and domain in training, got '
             f'shape {list(x.shape)} for {domains} domain(s); use a larger batch or larger images'
         )
-    shift = groups[:, :1]
-    away = groups - shift
+    images = x.reshape(domains, -1, *x.shape[1:])
+    middle = (slice(None), 0, *(side // 2 for side in x.shape[1:-1]))
+    shift = images[middle].astype(jnp.float32)
+    away = groups - shift[:, None]
     first, second = away.mean(axis=1), jnp.square(away).mean(axis=1)
-    mean = shift[:, 0] + first
+    mean = shift + first
+    # Rounding makes it negative where s is thousands of standard deviations away.
     var = jnp.maximum(second - jnp.square(first), 0.0)
     if axis_name is not None:
         own, mean = mean, jax.lax.pmean(mean, axis_name)

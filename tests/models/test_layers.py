@@ -277,6 +277,11 @@ class TestConv:
         )
         linear = ConvBlock(5, relu=False).apply(variables, x, Mode())
         assert np.asarray(linear).min() < 0 <= np.asarray(y).min()
+        trained, straight = (
+            ConvBlock(5, relu=relu).apply(variables, x, TRAIN, mutable=['batch_stats'])[0]
+            for relu in (True, False)
+        )
+        np.testing.assert_array_equal(trained, np.maximum(straight, 0))
 
     def test_a_bias_before_batch_norm_trains_in_evaluation_only(self):
         x = normal(0, 4, 4, 4, 3)
