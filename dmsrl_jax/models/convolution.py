@@ -127,7 +127,7 @@ def _pad(x: jax.Array, by: int = 1) -> jax.Array:
     return jnp.pad(x, ((0, 0), (by, by), (by, by), (0, 0)))
 
 
-def _shifts(
+def shifts(
     padded: jax.Array, height: int, width: int, size: int = 3, stride: int = 1
 ) -> list[jax.Array]:
     """The neighbours of each pixel: size * size times [A, height, width, ...]."""
@@ -159,8 +159,8 @@ def _by_patches(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """The convolution as one matrix product."""
     size = kernel.shape[0]
     height, width = (-(-n // stride) for n in x.shape[1:3])
-    shifts = _shifts(_pad(x, size // 2), height, width, size, stride)
-    rows = jnp.concatenate(shifts, axis=-1).reshape(-1, size * size * x.shape[3])
+    neighbours = shifts(_pad(x, size // 2), height, width, size, stride)
+    rows = jnp.concatenate(neighbours, axis=-1).reshape(-1, size * size * x.shape[3])
     product = rows @ kernel.reshape(rows.shape[1], -1)
     return product.reshape(x.shape[0], height, width, -1)
 
@@ -183,7 +183,7 @@ def _by_blocks(x: jax.Array, g: jax.Array) -> jax.Array:
     def add(total: jax.Array, number: jax.Array) -> tuple[jax.Array, None]:
         start = (number // blocks, 0, number % blocks * rows, 0)
         (block,) = lax.dynamic_slice(padded, start, (1, channels, rows + 2, width + 2))
-        patches = jnp.concatenate(_shifts(block, rows, width))
+        patches = jnp.concatenate(shifts(block, rows, width))
         patches = patches.reshape(9 * channels, rows * width)
         product = jnp.matmul(patches, gradients[number], preferred_element_type=jnp.float32)
         return total + product, None

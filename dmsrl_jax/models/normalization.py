@@ -114,10 +114,14 @@ def affine(
     Returns:
         The shape of x.
     """
-    groups = x.astype(jnp.float32).reshape(moments.mean.shape[0], -1, x.shape[-1])
     factor = jax.lax.rsqrt(moments.var + how.epsilon) * scale[None]
-    y = (groups - moments.mean[:, None]) * factor[:, None] + bias[None, None]
+    y = _centred(x, moments.mean) * factor[:, None] + bias[None, None]
     return (jax.nn.relu(y) if how.relu else y).reshape(x.shape)
+
+
+def _centred(x: jax.Array, mean: jax.Array) -> jax.Array:
+    """X less the mean of its group, float32 [groups, values, C]."""
+    return x.astype(jnp.float32).reshape(mean.shape[0], -1, x.shape[-1]) - mean[:, None]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
@@ -174,9 +178,8 @@ def _backward(
     factor = inverse * scale[None]
 
     def read(x: jax.Array, g: jax.Array) -> tuple[jax.Array, jax.Array]:
-        shape = (inverse.shape[0], -1, x.shape[-1])
-        centred = x.astype(jnp.float32).reshape(shape) - moments.mean[:, None]
-        g = g.astype(jnp.float32).reshape(shape)
+        centred = _centred(x, moments.mean)
+        g = g.astype(jnp.float32).reshape(centred.shape)
         if how.relu:  # a product with 0 or 1: XLA keeps what it compares in memory
             y = centred * factor[:, None] + bias[None, None]
             g = g * jnp.sign(jnp.maximum(y, 0.0))

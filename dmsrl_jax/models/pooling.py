@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dmsrl_jax.models.convolution import shifts
+
 
 @jax.custom_vjp
 def max_pool(x: jax.Array) -> jax.Array:
@@ -50,10 +52,8 @@ def overlapping_max_pool(x: jax.Array) -> jax.Array:
 
 def _overlapping_max_pool(x: jax.Array) -> tuple[jax.Array, Places]:
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
-    down, right = x.shape[1] + (x.shape[1] % 2), x.shape[2] + (x.shape[2] % 2)
-    views = [
-        padded[:, i : i + down - 1 : 2, j : j + right - 1 : 2] for i in range(3) for j in range(3)
-    ]
+    rows, columns = (-(-side // 2) for side in x.shape[1:3])
+    views = shifts(padded, rows, columns, stride=2)
     return _first_maximum(views, x)
 
 
