@@ -143,7 +143,7 @@ def table(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Formats results as a Markdown table.
 
     Args:
-        results: `{row: result.json of each seed}`; gains are over the first row.
+        results: `{row: result.json of each seed}`; gains are over the first row, seed by seed.
 
     Returns:
         The table, accuracies in percent as mean ± standard deviation over seeds; a dash where
@@ -153,9 +153,7 @@ def table(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     lines = _head((*COLUMNS, 'target gain'))
     for name, runs in results.items():
         cells = [_cell(runs, place) for place in COLUMNS.values()]
-        target, gain = _values(runs, COLUMNS['target']), '-'
-        if target and first:
-            gain = f'{100 * (statistics.fmean(target) - statistics.fmean(first)):+.1f}'
+        gain = _gain(_values(runs, COLUMNS['target']), first)
         lines.append(f'| {name} | {" | ".join(cells)} | {gain} | {len(runs)} |')
     return '\n'.join(lines)
 
@@ -184,6 +182,15 @@ def _head(columns: Sequence[str]) -> list[str]:
 def _values(runs: Sequence[Mapping[str, Any]], place: tuple[str, str]) -> list[float]:
     group, field = place
     return [run[group][field] for run in runs if run[group] is not None]
+
+
+def _gain(target: Sequence[float], first: Sequence[float]) -> str:
+    """Mean and spread of the gains of single seeds: what they share with the first row is out."""
+    gains = [100 * (here - there) for here, there in zip(target, first, strict=True)]
+    if not gains:
+        return '-'
+    spread = f' ± {statistics.stdev(gains):.1f}' if len(gains) > 1 and any(gains) else ''
+    return f'{statistics.fmean(gains):+.1f}{spread}'
 
 
 def _cell(runs: Sequence[Mapping[str, Any]], place: tuple[str, str]) -> str:

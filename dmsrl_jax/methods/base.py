@@ -5,6 +5,7 @@ runs the model on both domains for each phase, hands the outputs to its loss, an
 parameter groups that it names.
 """
 
+import collections
 import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -90,6 +91,10 @@ class Method:
     uses_teacher: bool = False
     init_state: Callable[[int], Any] = lambda num_classes: ()
     pseudo_labels: Callable[[Params, Outputs, Any], PseudoLabels] | None = None
+
+    def updates(self) -> dict[str, int]:
+        """How many phases, each an optimiser update per step, train each parameter group."""
+        return dict(collections.Counter(group for phase in self.phases for group in phase.groups))
 
 
 def _classification(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from dmsrl_jax.errors import InputError
@@ -77,9 +78,13 @@ def _decayed_momentum(
 
 
 def _one(
-    settings: Mapping[str, Any], total_steps: int, source_steps: int, steps_per_epoch: int
+    settings: Mapping[str, Any],
+    total_steps: int,
+    source_steps: int,
+    steps_per_epoch: int,
+    updates: int,
 ) -> Any:
-    rate = schedules.learning_rate(
+    of_step = schedules.learning_rate(
         settings['schedule'],
         settings['learning_rate'],
         total_steps=total_steps,
@@ -89,6 +94,8 @@ def _one(
         decay=settings['decay'],
         warmup=settings['warmup_steps'],
     )
+    # optax counts updates: one per step before adaptation, `updates` per step in it.
+    rate = lambda n: of_step(jnp.minimum(n, source_steps + (n - source_steps) // updates))
     decay = settings['weight_decay']
     if settings['name'] == 'sgd':
         momentum, nesterov = settings['momentum'], settings['nesterov']
@@ -108,6 +115,7 @@ def create(
     total_steps: int,
     source_steps: int = 0,
     steps_per_epoch: int,
+    updates: Mapping[str, int] | None = None,
 ) -> dict[str, optax.GradientTransformation]:
     """Makes the optimiser of each parameter group.
 
@@ -119,6 +127,8 @@ def create(
         total_steps: steps of the run.
         source_steps: those of them before adaptation, in which the model alone is trained.
         steps_per_epoch: steps in one pass over source.
+        updates: of groups that a step of adaptation updates several times, how often
+            (`Method.updates`).
 
     Returns:
         `{group: optax transformation}`.
@@ -140,8 +150,8 @@ def create(
                 f'known: {", ".join(DEFAULTS)}'
             )
         merged['learning_rate'] *= multiplier
-        # A schedule counts the updates of its own group.
+        # What a method adds is first updated in adaptation.
         before = source_steps if group in MODEL_GROUPS else 0
         length = total_steps - source_steps + before
-        result[group] = _one(merged, length, before, steps_per_epoch)
+        result[group] = _one(merged, length, before, steps_per_epoch, (updates or {}).get(group, 1))
     return result

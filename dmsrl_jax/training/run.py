@@ -73,6 +73,7 @@ def prepare(config: Any, say: Callable[[str], None] = print) -> Run:
         total_steps=total,
         source_steps=before,
         steps_per_epoch=epoch,
+        updates=method.updates(),
     )
     settings = step.StepSettings(
         model=model,

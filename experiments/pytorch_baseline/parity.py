@@ -10,6 +10,7 @@ The recipe is the authors' release; dropout is off. docs/parity.md holds the res
 import contextlib
 import functools
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 from unittest import mock
@@ -316,6 +317,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     """Prints the table."""
     del argv
+    os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')  # two libraries share a GPU
     given: dict[str, Any] = values.flag_values_dict()
     name, size, seed = given['model'], given['image_size'], given['seed']
     theirs = TorchSide(name, size, seed=seed, double=given['double'])

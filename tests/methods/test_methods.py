@@ -24,10 +24,16 @@ def test_names_are_the_files_of_the_package():
 def test_every_method_is_one(name):
     method = methods.create(name, **methods.options(name))
     params = method.init(jax.random.key(0), 5, 7)
-    updated = {group for phase in method.phases for group in phase.groups}
     assert method.phases
-    assert updated == {'backbone', 'head', *params}
+    assert set(method.updates()) == {'backbone', 'head', *params}
     assert methods.create(name).uses_target == method.uses_target
+
+
+def test_updates_counts_the_phases_of_each_group():
+    loss = base.SOURCE_PHASE.loss
+    phases = (base.Phase(loss, ('backbone', 'head')), base.Phase(loss, ('backbone',)))
+    method = base.Method(init=lambda key, dim, classes: {}, phases=phases)
+    assert method.updates() == {'backbone': 2, 'head': 1}
 
 
 def test_options_of_dmsrl():

@@ -115,6 +115,26 @@ def test_what_a_method_adds_begins_with_adaptation():
     np.testing.assert_allclose([rates['critic'][n] for n in (0, 20)], [0.05, 0.025], rtol=1e-5)
 
 
+def test_a_group_of_several_phases_keeps_the_pace_of_the_run():
+    settings = {**SETTINGS, 'schedule': 'cosine'}
+    lengths = {'total_steps': 10, 'source_steps': 4, 'steps_per_epoch': 2}
+    groups = ['head', 'critic']
+    once = optimizers.create(settings, groups, **lengths)
+    thrice = optimizers.create(settings, groups, **lengths, updates={'head': 3, 'critic': 1})
+
+    def rates(tx, updates):
+        state, found, zero = tx.init(jnp.asarray(0.0)), [], jnp.asarray(0.0)
+        for _ in range(updates):
+            update, state = tx.update(jnp.asarray(1.0), state, zero)
+            found.append(-float(update))
+        return found
+
+    expected = rates(once['head'], 10)
+    expected = expected[:4] + [rate for rate in expected[4:] for _ in range(3)]
+    np.testing.assert_allclose(rates(thrice['head'], 22), expected, rtol=1e-6)
+    np.testing.assert_allclose(rates(thrice['critic'], 6), rates(once['critic'], 6), rtol=1e-6)
+
+
 def test_clipping_comes_before_momentum_and_decay():
     settings = {**SETTINGS, 'clip_norm': 0.5, 'weight_decay': 1.0}
     assert step_of(settings, 'head', g=100.0) == pytest.approx(-0.1 * (0.5 + 1.0))
