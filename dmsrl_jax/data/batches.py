@@ -18,6 +18,7 @@ class Batches:
             and compare it with `check_state` before restoring.
         source_batches_per_epoch: full batches in one pass over the source.
         target_batches_per_epoch: the same of the target, or None without one.
+        kept: by role, `source` and `target`, the corpora that are kept in memory.
     """
 
     def __init__(
@@ -26,11 +27,13 @@ class Batches:
         settings: dict[str, Any],
         source_batches_per_epoch: int,
         target_batches_per_epoch: int | None,
+        kept: dict[str, Any] | None = None,
     ):
         self.iterator = iterator
         self.settings = settings
         self.source_batches_per_epoch = source_batches_per_epoch
         self.target_batches_per_epoch = target_batches_per_epoch
+        self.kept = kept or {}
 
     def __iter__(self) -> 'Batches':
         return self

@@ -157,6 +157,11 @@ def paired_batches(
         settings,
         epochs[0],
         epochs[1] if len(epochs) > 1 else None,
+        {
+            role: reader
+            for role, reader in zip(('source', 'target'), readers, strict=False)
+            if isinstance(reader, reading.Decoded)
+        },
     )
 
 
@@ -227,10 +232,15 @@ def _check_full_batch(
     corpus: reading.Corpus | reading.Decoded, batch_size: int, process_count: int
 ) -> None:
     if len(corpus) < batch_size * process_count:
+        total = batch_size * process_count
+        shared = (
+            f' ({batch_size} on each of {process_count} processes)' if process_count > 1 else ''
+        )
+        whole = ', all processes together' if process_count > 1 else ''
         raise InputError(
             f'{reading.describe(corpus)} has {len(corpus)} images, fewer than one batch of '
-            f'{batch_size * process_count} ({batch_size} on each of {process_count} processes); '
-            f'set the batch size to at most {len(corpus) // process_count} per process'
+            f'{total}{shared}; set batch_size to at most '
+            f'{len(corpus) // process_count * process_count}{whole}'
         )
 
 

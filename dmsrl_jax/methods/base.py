@@ -83,6 +83,8 @@ class Method:
         init_state: `(num_classes) -> state` carried from step to step.
         pseudo_labels: `(params, outputs, state) -> PseudoLabels`, used by the losses, and by the
             evaluation to report coverage and accuracy. None where the method has none.
+        shown: names of the metrics that people see while it trains; None for all of them. Files
+            get all in any case.
     """
 
     init: Callable[[jax.Array, int, int], Params]
@@ -91,6 +93,7 @@ class Method:
     uses_teacher: bool = False
     init_state: Callable[[int], Any] = lambda num_classes: ()
     pseudo_labels: Callable[[Params, Outputs, Any], PseudoLabels] | None = None
+    shown: tuple[str, ...] | None = None
 
     def updates(self) -> dict[str, int]:
         """How many phases, each an optimiser update per step, train each parameter group."""

@@ -13,6 +13,7 @@ Reference:
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -98,8 +99,13 @@ class Options:
                     f'got {getattr(self, field)!r}'
                 )
         for field in ('alpha', 'beta', 'margin', 'cross_weight', 'center_scale', 'reversal_steps'):
-            if getattr(self, field) < 0:
+            if not 0 <= getattr(self, field) < math.inf:
                 raise InputError(f'dmsrl.{field} must be >= 0, got {getattr(self, field)}')
+        if not 0 < self.ema_rate <= 1:
+            raise InputError(f'dmsrl.ema_rate must be in (0, 1], got {self.ema_rate}')
+        if self.hidden < 1:
+            raise InputError(f'dmsrl.hidden must be at least 1, got {self.hidden}')
+        rules.create(self.pseudo_label, threshold=self.threshold)  # refuses a bad threshold
         if not 0 <= self.alignment <= 1:
             raise InputError(f'dmsrl.alignment must be in [0, 1], got {self.alignment}')
         if self.pseudo_label == 'nearest_center' and not self.use_margin:
@@ -131,6 +137,7 @@ def create(options: Options) -> Method:
         pseudo_labels=(lambda p, o, s: _pseudo_labels(p, o, s, options))
         if options.use_margin
         else None,
+        shown=('margin', 'mutual_information', 'coverage'),
     )
 
 
@@ -231,12 +238,10 @@ def _mutual_information(
         )
         loss = losses.domain_adversarial_loss(*jnp.split(logits, 2))
         return loss, jnp.log(2.0) - loss, average
-    joint_f, joint_d, marginal_f, marginal_d = losses.domain_pairs(features_s, features_t)
     network = critics.StatisticsNetwork(options.hidden)
     score = lambda f, d: network.apply({'params': params['critic']}, f, d)
-    loss, (information, average) = losses.mine_loss(
-        score(joint_f, joint_d), score(marginal_f, marginal_d), average, rate=options.ema_rate
-    )
+    joint, marginal = losses.domain_scores(score, features_s, features_t)
+    loss, (information, average) = losses.mine_loss(joint, marginal, average, rate=options.ema_rate)
     return loss, information, average
 
 

@@ -1,5 +1,6 @@
 """What a config says, one by one: the network, its views of an image, the length of a run."""
 
+import math
 from typing import Any
 
 import jax
@@ -11,17 +12,56 @@ from dmsrl_jax.expressions import NUM_CLASSES
 from dmsrl_jax.training import step
 from dmsrl_jax.training.evaluator import Evaluator
 
+# Least values of fields that nothing else checks before the first step.
+_LEAST = {
+    'seed': 0,
+    'image_size': 1,
+    'batch_size': 1,
+    'eval_batch_size': 1,
+    'accumulate': 1,
+    'devices': 0,
+    'steps': 0,
+    'epochs': 0,
+    'length.epochs': 0,
+    'length.steps': 0,
+    'pipeline.workers': 0,
+    'average_decay': 0,
+    'log_every': 1,
+    'eval_every': 0,
+    'checkpoint_every': 1,
+    'keep_checkpoints': 1,
+}
+_MOST_STEPS = 2**31 - 1  # steps are counted in int32
+
+
+def check(config: Any) -> None:
+    """Refuses numbers out of range, before anything is loaded.
+
+    Raises:
+        InputError: names the field, its value and what it may be.
+    """
+    for field, least in _LEAST.items():
+        value: Any = config
+        for name in field.split('.'):
+            value = value[name]
+        if not least <= value < math.inf:
+            raise InputError(f'{field} must be at least {least}, got {value}')
+    if config.average_decay >= 1:
+        raise InputError(f'average_decay must be in [0, 1), got {config.average_decay}')
+
 
 def length(config: Any, batches_per_epoch: int) -> int:
     """Steps of a run: `steps`, else `epochs`, else the longer of the two in `length`.
 
     Raises:
-        InputError: a length below one step.
+        InputError: a length below one step, or beyond what can be counted.
     """
     usual = max(config.length.epochs * batches_per_epoch, config.length.steps)
     total = config.steps or config.epochs * batches_per_epoch or usual
     if total < 1:
         raise InputError(f'the run would have {total} steps; set steps or epochs to at least 1')
+    if total > _MOST_STEPS:
+        raise InputError(f'the run would have {total} steps, at most {_MOST_STEPS} can be counted')
     return total
 
 

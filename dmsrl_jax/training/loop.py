@@ -1,6 +1,5 @@
 """The one loop: train, watch, evaluate, checkpoint, finish with result.json."""
 
-import json
 import math
 import pathlib
 import sys
@@ -13,8 +12,8 @@ from dmsrl_jax.errors import InputError
 from dmsrl_jax.training import mapping, run
 from dmsrl_jax.training.checkpoints import Checkpoints
 from dmsrl_jax.training.logs import NoLog, RunLog, write_json
-from dmsrl_jax.training.state import TrainState, model_params
-from dmsrl_jax.training.workdirs import claim
+from dmsrl_jax.training.state import TrainState, all_finite, model_params
+from dmsrl_jax.training.workdirs import claim, finished, leave
 
 
 def train(config: Any, workdir: pathlib.Path | str) -> dict[str, Any]:
@@ -35,16 +34,19 @@ def train(config: Any, workdir: pathlib.Path | str) -> dict[str, Any]:
     """
     mapping.make_virtual(config.devices)  # before anything starts JAX
     workdir = pathlib.Path(workdir).absolute()
-    fresh = claim(workdir, config)
-    if (workdir / 'result.json').exists():
+    claim(workdir, config)
+    if (result := finished(workdir)) is not None:
         _say(f'{workdir} is finished; remove it to run again')
-        return json.loads((workdir / 'result.json').read_text())
+        return result
     try:
-        parts = run.prepare(config, say=_say)
+        return _train(config, workdir)
     except BaseException:
-        if fresh:  # a start that failed must not keep the mended command out of its folder
-            (workdir / 'config.json').unlink(missing_ok=True)
+        leave(workdir)
         raise
+
+
+def _train(config: Any, workdir: pathlib.Path) -> dict[str, Any]:
+    parts = run.prepare(config, say=_say)
     try:
         return _go_on(config, workdir, parts)
     except OSError as error:
@@ -69,7 +71,7 @@ def _go_on(config: Any, workdir: pathlib.Path, parts: run.Run) -> dict[str, Any]
         state, position = checkpoints.restore(state)
         parts.batches.set_state(position['batches'])
         notes = position['notes']
-    log = _log(workdir, parts.total_steps, int(state.step))
+    log = _log(workdir, parts, int(state.step))
     try:
         if int(state.step):
             log.say(f'going on from step {int(state.step)}')
@@ -78,10 +80,10 @@ def _go_on(config: Any, workdir: pathlib.Path, parts: run.Run) -> dict[str, Any]
         log.close()
 
 
-def _log(workdir: pathlib.Path, total_steps: int, start: int) -> RunLog | NoLog:
+def _log(workdir: pathlib.Path, parts: run.Run, start: int) -> RunLog | NoLog:
     if not mapping.is_first_process():
         return NoLog()
-    return RunLog(workdir, total_steps=total_steps, start=start)
+    return RunLog(workdir, total_steps=parts.total_steps, start=start, shown=parts.method.shown)
 
 
 class _Loop:
@@ -103,6 +105,7 @@ class _Loop:
             for role in ('source', 'target')
             if f'{role}_test' in parts.data
         }
+        self.corpus = run.decoded(parts, config, 'target')
         self.pending: list[tuple[int, dict[str, jax.Array]]] = []
         self.compiled: set[Any] = set()
         self.busy, self.images_timed = 0.0, 0
@@ -120,6 +123,7 @@ class _Loop:
                 if number % config.log_every == 0 or number == total:
                     self._report()
                 if config.eval_every and number % config.eval_every == 0 and number < total:
+                    self._check()  # waits for the steps, whose time is not the evaluation's
                     self._evaluate(state, number)
                 if number % config.checkpoint_every == 0 or number == total:
                     self._check()
@@ -159,13 +163,16 @@ class _Loop:
         for number, metrics in fetched:
             bad = [name for name, value in metrics.items() if not math.isfinite(value)]
             if bad:
-                kept = self.checkpoints.latest()
                 raise InputError(
-                    f'step {number}: {", ".join(bad)} not finite. The last good checkpoint in '
-                    f'{self.workdir} is {"none" if kept is None else f"of step {kept}"}; lower '
+                    f'step {number}: {", ".join(bad)} not finite. {self._kept()}; lower '
                     'optimizer.learning_rate or the weight of that term'
                 )
         return {name: float(value) for name, value in fetched[-1][1].items()} if fetched else {}
+
+    def _kept(self) -> str:
+        kept = self.checkpoints.latest()
+        step = 'none' if kept is None else f'of step {kept}'
+        return f'The last good checkpoint in {self.workdir} is {step}'
 
     def _report(self) -> None:
         number = self.pending[-1][0]
@@ -201,14 +208,18 @@ class _Loop:
         return scores
 
     def _save(self, state: TrainState) -> None:
+        if not all_finite(state):
+            raise InputError(
+                f'step {int(state.step)}: parameters not finite. {self._kept()}; lower '
+                'optimizer.learning_rate'
+            )
         position = {'batches': self.parts.batches.get_state(), 'notes': self.notes}
         self.checkpoints.save(state, position)
 
     def _finish(self, state: TrainState, scores: dict[str, Any], seconds: float) -> dict[str, Any]:
-        config, method = self.config, self.parts.method
-        pseudo, corpus = None, run.decoded(self.parts, config, 'target')
+        config, method, pseudo = self.config, self.parts.method, None
         if method.pseudo_labels is not None:
-            pseudo = self.parts.evaluator.pseudo_labels(state, method, corpus)
+            pseudo = self.parts.evaluator.pseudo_labels(state, method, self.corpus)
         result = {
             'method': config.method,
             'source': config.source,
@@ -220,7 +231,7 @@ class _Loop:
             'source_test': scores['source'],
             'oracle': self.notes['oracle'] if 'target' in scores else None,
             'pseudo_label': pseudo,
-            'criteria': self.parts.evaluator.criteria(self._variables(state), corpus),
+            'criteria': self.parts.evaluator.criteria(self._variables(state), self.corpus),
             'images_per_second': round(self._images_per_second(), 1) if self.images_timed else None,
             'devices': len(self.parts.chosen),
             'platform': self.parts.chosen[0].platform,

@@ -78,7 +78,9 @@ def split_batch(batch_size: int, accumulate: int, device_count: int) -> None:
 def map_train_step(
     step: Callable, chosen: Sequence[jax.Device], mapping: str = 'shard_map'
 ) -> Callable:
-    """Maps `(state, batch) -> (state, metrics)` over devices; the state's buffers are donated.
+    """Maps `(state, batch) -> (state, metrics)` over devices.
+
+    The state must not be used again: `shard_map` donates its buffers, `pmap` does not.
 
     Args:
         step: per-device function over the axis `AXIS`; state and metrics leave it equal everywhere.
@@ -117,10 +119,16 @@ def _pmap(step: Callable, chosen: Sequence[jax.Device]) -> Callable:
 
 
 def map_eval_step(step: Callable, chosen: Sequence[jax.Device]) -> Callable:
-    """Maps `(variables, batch) -> counts` over devices; counts leave it summed over the axis."""
+    """Maps `(variables, batch) -> counts` over devices; counts leave it summed over the axis.
+
+    On a CPU each call waits for its result: queued collectives of virtual devices can dead-lock.
+    """
     mesh = Mesh(np.array(chosen), (AXIS,))
     mapped = jax.shard_map(step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=P(), check_vma=False)
-    return jax.jit(mapped)
+    compiled = jax.jit(mapped)
+    if chosen[0].platform != 'cpu':
+        return compiled
+    return lambda variables, batch: jax.block_until_ready(compiled(variables, batch))
 
 
 def replicate(tree: Any, chosen: Sequence[jax.Device]) -> Any:

@@ -1,5 +1,6 @@
 """One optimiser per parameter group, with PyTorch's update rules."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from dmsrl_jax.methods.base import MODEL_GROUPS
 from dmsrl_jax.training import schedules
 
 NAMES = ('sgd', 'adamw')
+# What each field means stands with `sgd` and `schedules.learning_rate`; `decay_epochs` are passes
+# over source, `clip_norm` is the largest norm of the gradient of one group, 0 for any.
 DEFAULTS: dict[str, Any] = {
     'name': 'sgd',
     'learning_rate': 0.01,
@@ -25,6 +28,29 @@ DEFAULTS: dict[str, Any] = {
     'adaptation': 1.0,
     'clip_norm': 0.0,
 }
+
+
+_RANGES = {
+    'learning_rate': 'positive',
+    'decay': 'positive',
+    'adaptation': 'positive',
+    'momentum': 'in [0, 1)',
+    'weight_decay': 'at least 0',
+    'decay_epochs': 'at least 0',
+    'warmup_steps': 'at least 0',
+    'clip_norm': 'at least 0',
+}
+
+
+def _check_range(group: str, field: str, value: float) -> None:
+    wanted = _RANGES[field]
+    allowed = {
+        'positive': 0 < value < math.inf,
+        'in [0, 1)': 0 <= value < 1,
+        'at least 0': 0 <= value < math.inf,
+    }
+    if not allowed[wanted]:
+        raise InputError(f'optimizer.{field} of group {group!r} must be {wanted}, got {value}')
 
 
 def sgd(
@@ -134,7 +160,7 @@ def create(
         `{group: optax transformation}`.
 
     Raises:
-        InputError: an unknown field or optimiser.
+        InputError: an unknown field or optimiser, or a number out of range.
     """
     special = settings.get('groups', {})
     result = {}
@@ -149,6 +175,12 @@ def create(
                 f'optimizer settings of group {group!r} have unknown fields {", ".join(unknown)}; '
                 f'known: {", ".join(DEFAULTS)}'
             )
+        if not 0 <= multiplier < math.inf:
+            raise InputError(
+                f'optimizer.groups.{group}.multiplier must be at least 0, got {multiplier}'
+            )
+        for field in _RANGES:
+            _check_range(group, field, merged[field])
         merged['learning_rate'] *= multiplier
         # What a method adds is first updated in adaptation.
         before = source_steps if group in MODEL_GROUPS else 0

@@ -46,6 +46,7 @@ def prepare(config: Any, say: Callable[[str], None] = print) -> Run:
     Raises:
         InputError: anything in the config, the corpora or the devices that does not fit.
     """
+    from_config.check(config)
     chosen = mapping.devices(config.devices)
     mapping.split_batch(config.batch_size, config.accumulate, len(chosen))
     method = methods.create(config.method, **config.get(config.method, {}))
@@ -169,7 +170,11 @@ def _batches(
 
 
 def decoded(run: Run, config: Any, role: str) -> Any:
-    """The role's corpus for evaluation: in memory where the config says so."""
+    """The role's corpus for evaluation: in memory where the config says so, and only once."""
+    corpus = run.data[role]
     if not config.pipeline.in_memory:
-        return run.data[role]
-    return reading.decode_all(run.data[role], config.image_size)
+        return corpus
+    kept = run.batches.kept.get(role)
+    if kept is not None and kept.size == config.image_size:
+        return reading.Decoded(kept.image, corpus.labels())
+    return reading.decode_all(corpus, config.image_size)

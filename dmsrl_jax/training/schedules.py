@@ -34,7 +34,8 @@ def learning_rate(
         adaptation: factor of `base` in adaptation.
         decay_steps: steps between two decays, for `step`.
         decay: factor of each decay, for `step`.
-        warmup: steps over which the rate first rises linearly from 0; 0 for none.
+        warmup: steps over which the rate first rises linearly, from its `warmup`-th part on; 0 for
+            none.
 
     Returns:
         A function from the number of updates done to the rate.

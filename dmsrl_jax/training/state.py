@@ -79,6 +79,16 @@ def create(
     )
 
 
+def all_finite(state: TrainState) -> bool:
+    """Whether every parameter, averages and statistics included, is a number."""
+    return bool(_all_finite((state.params, state.average, state.batch_stats)))
+
+
+@jax.jit
+def _all_finite(tree: Any) -> jax.Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree)]))
+
+
 def with_optimizers(
     state: TrainState, optimizers: dict[str, optax.GradientTransformation]
 ) -> TrainState:

@@ -10,27 +10,30 @@ from dmsrl_jax.training import mapping
 from dmsrl_jax.training.logs import write_json
 
 
-def claim(workdir: pathlib.Path, config: Any) -> bool:
+def claim(workdir: pathlib.Path, config: Any) -> None:
     """Makes a working folder this config's own, or finds that it already is.
 
     Of several processes the first one does the writing.
 
-    Returns:
-        Whether the folder was nobody's before.
-
     Raises:
-        InputError: it holds another config (the message lists the differences), or may not be
-            written.
+        InputError: it holds another config (the message lists the differences), or checkpoints of
+            nobody knows which; it is no folder, or may not be written.
     """
     path = workdir / 'config.json'
     ours = json.loads(json.dumps(config.to_dict()))
     try:
+        if workdir.exists() and not workdir.is_dir():
+            raise InputError(f'workdir {workdir} is a file; pass another --workdir')
         workdir.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            if not mapping.is_first_process():
-                return False
-            write_json(path, ours)
-            return True
+            if _has_checkpoint(workdir):
+                raise InputError(
+                    f'workdir {workdir} has checkpoints, but no config.json that says of which run;'
+                    ' put it back, remove the folder, or pass another'
+                )
+            if mapping.is_first_process():
+                write_json(path, ours)
+            return
         theirs = json.loads(path.read_text())
     except OSError as error:
         raise InputError(
@@ -51,7 +54,31 @@ def claim(workdir: pathlib.Path, config: Any) -> bool:
             f'workdir {workdir} belongs to a run with another config ({"; ".join(different)}). '
             'Pass another --workdir, or remove that one to start over'
         )
-    return False
+
+
+def finished(workdir: pathlib.Path) -> dict[str, Any] | None:
+    """Reads `result.json`; None where the run has not come to its end.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = workdir / 'result.json'
+    try:
+        return json.loads(path.read_text()) if path.exists() else None
+    except ValueError as error:
+        raise InputError(
+            f'{path} is damaged ({error}); remove it, and the same command writes it again'
+        ) from error
+
+
+def leave(workdir: pathlib.Path) -> None:
+    """Gives a folder up in which nothing was saved, so that a mended command may have it."""
+    if mapping.is_first_process() and not _has_checkpoint(workdir):
+        (workdir / 'config.json').unlink(missing_ok=True)
+
+
+def _has_checkpoint(workdir: pathlib.Path) -> bool:
+    return any(path.name.isdigit() for path in (workdir / 'checkpoints').glob('*'))
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:

@@ -335,7 +335,7 @@ class TestMistakes:
     def test_corpus_smaller_than_a_batch(self):
         message = (
             r'toy1\[train\] has 5 images, fewer than one batch of 6 \(3 on each of 2 processes\); '
-            'set the batch size to at most 2'
+            'set batch_size to at most 4, all processes together'
         )
         with pytest.raises(InputError, match=message):
             start(Toy(9), Toy(5, kind=1), batch_size=3, process_count=2)

@@ -67,6 +67,13 @@ def test_scores_are_of_the_domain_that_is_asked_for(made, corpus):
     assert [np.trace(np.roll(confusion, -by, axis=1)) for by in (1, 2)] == [14, 7]
 
 
+def test_batches_are_rounded_up_to_the_devices(corpus):
+    made = evaluator.Evaluator(
+        Reader(), None, jax.devices()[:4], num_classes=CLASSES, batch_size=6, image_size=2
+    )
+    assert [len(batch['image']) for batch in made._batches(corpus)] == [8, 8, 8]
+
+
 def test_criteria_use_the_targets_statistics(made, corpus):
     sure = made.criteria(variables(sure=(0.0, 50.0)), corpus)
     unsure = made.criteria(variables(sure=(50.0, 0.0)), corpus)

@@ -27,6 +27,40 @@ def test_steps_come_before_epochs_and_these_before_the_usual_length(given, batch
 
 
 @pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'eval_batch_size': 0}, 'eval_batch_size must be at least 1, got 0'),
+        ({'batch_size': -1}, '^batch_size must be at least 1, got -1'),
+        ({'log_every': 0}, 'log_every must be at least 1, got 0'),
+        ({'checkpoint_every': 0}, 'checkpoint_every must be at least 1'),
+        ({'keep_checkpoints': 0}, 'keep_checkpoints must be at least 1'),
+        ({'accumulate': 0}, 'accumulate must be at least 1'),
+        ({'image_size': -1}, 'image_size must be at least 1'),
+        ({'eval_every': -1}, 'eval_every must be at least 0'),
+        ({'devices': -1}, 'devices must be at least 0'),
+        ({'length.steps': -1}, r'length\.steps must be at least 0'),
+        ({'average_decay': 1.0}, r'average_decay must be in \[0, 1\), got 1.0'),
+        ({'average_decay': float('nan')}, 'average_decay must be at least 0, got nan'),
+    ],
+)
+def test_numbers_out_of_range(changes, message):
+    config = common.get_config('a,b')
+    from_config.check(config)
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(InputError, match=message):
+        from_config.check(config)
+
+
+def test_steps_are_counted_in_32_bits():
+    config = common.get_config('a,b')
+    config.steps = 2**31 - 1
+    assert from_config.length(config, 1) == 2**31 - 1
+    config.steps += 1
+    with pytest.raises(InputError, match='would have 2147483648 steps, at most 2147483647'):
+        from_config.length(config, 1)
+
+
+@pytest.mark.parametrize(
     ('share', 'total', 'expected'),
     [(0.0, 100, 0), (0.7, 1500, 1050), (0.7, 1, 0), (0.7, 2, 1), (0.7, 90, 63), (0.999, 10, 9)],
 )

@@ -11,15 +11,16 @@ from types import SimpleNamespace
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from dmsrl_jax import methods
-from dmsrl_jax.data import corpora
+from dmsrl_jax.data import corpora, reading
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import NUM_CLASSES
 from dmsrl_jax.methods import Method, Phase
-from dmsrl_jax.training import from_config, logs, loop, mapping, run
+from dmsrl_jax.training import evaluator, from_config, logs, loop, mapping, run
 from dmsrl_jax.training.checkpoints import Checkpoints
 
 STEPS = 6
@@ -335,6 +336,70 @@ def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path):
     assert not (tmp_path / 'run/result.json').exists()
 
 
+def test_no_checkpoint_is_saved_of_steps_that_were_not_looked_at(config, tmp_path):
+    broken = config(optimizer__learning_rate=1e30, checkpoint_every=3, log_every=5)
+    with pytest.raises(InputError, match=r'step 2: .*loss.* not finite\..* is none; lower'):
+        loop.train(broken, tmp_path / 'run')
+    assert not list((tmp_path / 'run/checkpoints').glob('*'))
+    # Nothing is lost, so the mended command may take the same folder.
+    assert not (tmp_path / 'run/config.json').exists()
+
+
+def test_parameters_that_are_not_finite_are_no_result(config, tmp_path, monkeypatch):
+    """Those of the last step have no loss that would tell."""
+    step = loop._Loop._step
+
+    def last_update_breaks(self, state, number):
+        state = step(self, state, number)
+        if number < STEPS - 1:
+            return state
+        return state.replace(params=jax.tree.map(lambda x: x * jnp.nan, state.params))
+
+    monkeypatch.setattr(loop._Loop, '_step', last_update_breaks)
+    with pytest.raises(InputError, match=rf'step {STEPS}: parameters not finite\..* of step 4;'):
+        loop.train(config(), tmp_path / 'run')
+    assert sorted(p.name for p in (tmp_path / 'run/checkpoints').iterdir()) == ['2', '4']
+    assert not (tmp_path / 'run/result.json').exists()
+
+
+def test_each_corpus_is_decoded_once(config, tmp_path, monkeypatch):
+    """All of them before training: later a lack of memory would cost the run."""
+    decoded, decode_all = [], reading.decode_all
+
+    def recorded(corpus, *arguments, **options):
+        decoded.append(reading.describe(corpus))
+        return decode_all(corpus, *arguments, **options)
+
+    monkeypatch.setattr(reading, 'decode_all', recorded)
+    monkeypatch.setattr(loop._Loop, 'run', lambda self, state: decoded.append('training'))
+    loop.train(config(), tmp_path / 'run')
+    parts = [f'synthetic_faces/{name}' for name in ('studio[train]', 'wild[train]')]
+    tests = [f'synthetic_faces/{name}' for name in ('studio[test]', 'wild[test]')]
+    assert decoded == [*parts, *tests, 'training']
+
+
+def test_of_equal_evaluations_the_first_is_the_oracle(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        evaluator.Evaluator, 'score', lambda self, *_, **__: {'accuracy': 0.5, 'count': 28}
+    )
+    result = loop.train(config(), tmp_path / 'run')
+    assert result['oracle'] == {'step': 3, 'accuracy': 0.5}
+
+
+def test_checkpoints_of_nobody_knows_which_run(finished, config, tmp_path):
+    workdir = shutil.copytree(finished[0], tmp_path / 'run')
+    (workdir / 'config.json').unlink()
+    with pytest.raises(InputError, match=r'has checkpoints, but no config\.json'):
+        loop.train(config(), workdir)
+
+
+def test_a_damaged_result(finished, config, tmp_path):
+    workdir = shutil.copytree(finished[0], tmp_path / 'run')
+    (workdir / 'result.json').write_text('{"a')
+    with pytest.raises(InputError, match=r'result\.json is damaged .*; remove it'):
+        loop.train(config(), workdir)
+
+
 def test_a_folder_of_another_config(finished, config):
     with pytest.raises(InputError) as error:
         loop.train(config(seed=1, dmsrl__alpha=0.125), finished[0])
@@ -367,9 +432,16 @@ def test_a_damaged_config_file(config, tmp_path):
         ({'mapping': 'vmap'}, "unknown mapping 'vmap'"),
         ({'optimizer__schedule': 'poly'}, "unknown learning-rate schedule 'poly'"),
         ({'adapt_from': 1.0}, r'adapt_from must be in \[0, 1\), got 1.0'),
-        ({'steps': -1}, 'would have -1 steps; set steps or epochs to at least 1'),
-        ({'steps': 0, 'epochs': -1}, 'set steps or epochs to at least 1'),
-        ({'batch_size': 65}, '64 images, fewer than one batch of 65'),
+        ({'steps': -1}, 'steps must be at least 0, got -1'),
+        (
+            {'steps': 0, 'length__steps': 0, 'length__epochs': 0},
+            'have 0 steps; set steps or epochs',
+        ),
+        ({'eval_batch_size': 0}, 'eval_batch_size must be at least 1, got 0'),
+        (
+            {'batch_size': 65},
+            '64 images, fewer than one batch of 65; set batch_size to at most 64$',
+        ),
         ({'augment__source__crop': 'centre'}, 'augmentation crop must be one of'),
     ],
 )
@@ -392,6 +464,8 @@ def no_more_space(*_, **__):
 
 def test_no_place_for_the_folder(config, tmp_path):
     (tmp_path / 'file').write_text('')
+    with pytest.raises(InputError, match=r'workdir .*file is a file; pass another'):
+        loop.train(config(), tmp_path / 'file')
     with pytest.raises(InputError, match=r'cannot write to workdir .*another --workdir'):
         loop.train(config(), tmp_path / 'file' / 'run')
 

@@ -32,6 +32,17 @@ def changed_a_lot(harness, before):
     return {group: max(jax.tree.leaves(part)) for group, part in moved.items()}
 
 
+def test_evaluation_on_a_cpu_waits_for_each_batch(monkeypatch):
+    """Collectives of virtual devices that queue up dead-lock: after 100 batches or so."""
+    waited, wait = [], jax.block_until_ready
+    monkeypatch.setattr(jax, 'block_until_ready', lambda x: waited.append(x) or wait(x))
+    chosen = jax.devices()[:2]
+    total = mapping.map_eval_step(lambda _, batch: jax.lax.psum(batch.sum(), 'data'), chosen)
+    found = total(0.0, mapping.shard(np.arange(4.0), chosen))
+    assert float(found) == 6
+    assert waited == [found]
+
+
 @pytest.fixture(scope='module')
 def mine(harness, batch):
     """Five steps of DMSRL with MINE on one device, dropout and augmentation on."""
