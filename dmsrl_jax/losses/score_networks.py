@@ -49,7 +49,7 @@ def init(
     if kind == 'joint':
         first = jax.random.normal(keys[0], (dim_x + dim_y, hidden[0]))
         first = first * math.sqrt(2 / (dim_x + dim_y))
-        return jnp.split(first, [dim_x]), _layers(keys[1], *hidden, 1)
+        return [*jnp.split(first, [dim_x]), jnp.zeros((1, hidden[0]))], _layers(keys[1], *hidden, 1)
     g = _layers(keys[0], dim_x, *hidden, embedding)
     h = _layers(keys[1], dim_y, *hidden, embedding)
     # Small scores at the start: exp of a large one would rule the first steps.
@@ -66,8 +66,8 @@ def separable(params: Any, x: jax.Array, y: jax.Array, *, pairs: bool) -> jax.Ar
 def joint(params: Any, x: jax.Array, y: jax.Array, *, pairs: bool) -> jax.Array:
     """T = T([x; y]): every pair goes through the network."""
     # The first layer is linear in [x; y], so that its two halves are paid per sample, not per pair.
-    (of_x, of_y), rest = params
-    x, y = x @ of_x, y @ of_y
+    (of_x, of_y, bias), rest = params
+    x, y = x @ of_x + bias, y @ of_y
     units = (x[:, None] + y[None]).reshape(-1, x.shape[1]) if pairs else x + y
     scores = _mlp(rest, jax.nn.relu(units))[:, 0]
     return scores.reshape(x.shape[0], y.shape[0]) if pairs else scores

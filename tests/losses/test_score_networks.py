@@ -44,9 +44,13 @@ def test_all_pairs_equal_pair_by_pair(kind, categorical):
 
 
 def test_joint_network_is_an_mlp_on_the_concatenation():
-    score, ((of_x, of_y), rest) = _make('joint')
+    _, ((of_x, of_y, bias), rest) = _make('joint')
+    assert not bias.any()
+    bias = np.linspace(-2, 2, 8)[None]
+    score = functools.partial(score_networks.joint, ([of_x, of_y, bias], rest))
     x, y = np.ones((1, 3)), np.array([[0.5, -2.0]])
-    units = np.maximum(np.concatenate([x, y], axis=1) @ np.concatenate([of_x, of_y]), 0)
+    units = np.concatenate([x, y], axis=1) @ np.concatenate([of_x, of_y])
+    units = np.maximum(units + bias, 0)
     for weight, bias in rest[:-1]:
         units = np.maximum(units @ weight + bias, 0)
     expected = units @ rest[-1][0] + rest[-1][1]
@@ -77,7 +81,7 @@ def test_off_diagonal_goes_row_by_row():
 
 
 def test_the_joint_network_starts_he_normal_in_both_variables_together():
-    (of_x, of_y), _ = score_networks.init(
+    (of_x, of_y, _), _ = score_networks.init(
         jax.random.key(0),
         kind='joint',
         dim_x=300,
