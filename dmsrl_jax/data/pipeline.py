@@ -8,9 +8,9 @@ whether images are kept in memory; the epochs of the domains differ in length, a
 """
 
 import functools
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -195,11 +195,23 @@ def evaluation_batches(
     if not len(corpus):
         raise InputError(f'{reading.describe(corpus)} has no image to evaluate')
     reader = _reader(corpus, size, False)
-    return _evaluation_batches(reader, batch_size, process_index, process_count)
+    if isinstance(reader, reading.Decoded):
+        return _evaluation_batches(reader, reader.read, batch_size, process_index, process_count)
+    return _decoded_by_threads(reader, batch_size, process_index, process_count)
+
+
+def _decoded_by_threads(reader: reading.OnDemand, *how: int) -> Iterator[Batch]:
+    with futures.ThreadPoolExecutor(reading.usual_threads()) as pool:
+        read = functools.partial(reader.read, each=pool.map)
+        yield from _evaluation_batches(reader, read, *how)
 
 
 def _evaluation_batches(
-    reader: _Reader, batch_size: int, process_index: int, process_count: int
+    reader: _Reader,
+    read: Callable[[np.ndarray], dict[str, np.ndarray]],
+    batch_size: int,
+    process_index: int,
+    process_count: int,
 ) -> Iterator[Batch]:
     total = batch_size * process_count
     for first in range(0, len(reader), total):
@@ -214,7 +226,7 @@ def _evaluation_batches(
         if len(indices):
             filled = slice(0, len(indices))
             batch['mask'][filled], batch['index'][filled] = 1.0, indices
-            for name, values in reader.read(indices).items():
+            for name, values in read(indices).items():
                 batch[name][filled] = values
         yield batch
 
@@ -271,7 +283,7 @@ def _iterate(assemble: _Assemble, settings: dict[str, Any], threads: int | None)
     ]
     zipped = grain.experimental.ZipMapDataset(streams).map_with_index(assemble)
     # grain's default reads 500 elements ahead; ours are whole batches.
-    ahead = 2 if workers else (threads or min(os.cpu_count() or 1, 16))
+    ahead = 2 if workers else (threads or reading.usual_threads())
     options = grain.ReadOptions(num_threads=ahead, prefetch_buffer_size=ahead + 2)
     dataset = zipped.to_iter_dataset(options)
     if workers:

@@ -75,16 +75,17 @@ class OnDemand:
         image = images.decode(corpus.encoded(index), self.size)
         return image, int(corpus.labels()[index]) if self.with_labels else -1
 
-    def read(self, indices: Iterable[int]) -> dict[str, np.ndarray]:
+    def read(self, indices: Iterable[int], each: Callable = map) -> dict[str, np.ndarray]:
         """Decodes some images.
 
         Args:
             indices: n positions in the corpus.
+            each: `map`, or that of a pool of threads.
 
         Returns:
             `image` uint8 [n, size, size, 3] and, if asked for, `label` int32 [n].
         """
-        pixels, labels = zip(*map(self.record, indices), strict=True)
+        pixels, labels = zip(*each(self.record, indices), strict=True)
         batch = {'image': np.stack(pixels)}
         return batch | {'label': np.asarray(labels, np.int32)} if self.with_labels else batch
 
@@ -104,6 +105,11 @@ class Decoded:
         indices = np.asarray(indices)
         batch = {'image': self.image[indices]}
         return batch if self.label is None else batch | {'label': self.label[indices]}
+
+
+def usual_threads() -> int:
+    """One thread per processor, at most 16."""
+    return min(os.cpu_count() or 1, 16)
 
 
 def decode_all(
@@ -143,8 +149,7 @@ def decode_all(
                 codes[index] = code
         return stop - start
 
-    workers = threads or min(os.cpu_count() or 1, 16)
-    pool = futures.ThreadPoolExecutor(workers)
+    pool = futures.ThreadPoolExecutor(threads or usual_threads())
     try:
         for done in itertools.accumulate(pool.map(fill, range(0, total, _CHUNK))):
             if progress:

@@ -2,6 +2,7 @@ import io
 import json
 import subprocess
 import sys
+import threading
 
 import grain
 import numpy as np
@@ -461,6 +462,18 @@ class TestEvaluation:
             if mask
         ]
         assert sorted(counted) == list(range(count))
+
+    def test_images_on_demand_are_decoded_side_by_side(self, monkeypatch):
+        monkeypatch.setattr(reading, 'usual_threads', lambda: 2)
+        both, record = threading.Barrier(2), reading.OnDemand.record
+
+        def together(self, index):
+            both.wait(timeout=60)  # breaks where there is one thread
+            return record(self, index)
+
+        monkeypatch.setattr(reading.OnDemand, 'record', together)
+        (batch,) = pipeline.evaluation_batches(Toy(4), batch_size=4, size=4)
+        assert batch['index'].tolist() == [0, 1, 2, 3]
 
     def test_empty_corpus(self):
         with pytest.raises(InputError, match=r'toy0\[train\] has no image to evaluate'):
