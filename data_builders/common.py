@@ -22,7 +22,7 @@ from dmsrl_jax.expressions import EXPRESSIONS
 _EXAMPLES = 5
 # Formats that every reader of the prepared corpus knows; MPO is a JPEG with a second picture.
 _KEPT = ('JPEG', 'MPO', 'PNG')
-_PNG_MODES = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16')
+_PNG_MODES = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16')  # of others Pillow clips or fails
 
 
 class LeftOut(Exception):
@@ -168,17 +168,22 @@ def stored_bytes(data: bytes, name: str) -> bytes:
         InputError: not an image, cut short, or a decompression bomb.
     """
     images.decode(data, 8, name=name)
-    with Image.open(io.BytesIO(data)) as image:
+    with images.opened(data) as image:
         if image.format in _KEPT:
             return data
         return png(ImageOps.exif_transpose(image))
 
 
 def png(image: Image.Image) -> bytes:
-    """Encodes an image as PNG, in RGB where PNG does not know its mode (CMYK, YCbCr, ...)."""
+    """Encodes an image as PNG, with 8 bits where PNG does not know its mode (CMYK, I;16B, ...)."""
     out = io.BytesIO()
-    (image if image.mode in _PNG_MODES else image.convert('RGB')).save(out, 'PNG')
+    png_mode(image).save(out, 'PNG')
     return out.getvalue()
+
+
+def png_mode(image: Image.Image) -> Image.Image:
+    """The image itself if PNG knows its mode, else with 8 bits."""
+    return image if image.mode in _PNG_MODES else images.eight_bits(image)
 
 
 def record(image: bytes, label: int, file: str, subject: str = '', **extra: Any) -> dict[str, Any]:

@@ -20,7 +20,9 @@ OPTIONS: dict[str, tuple[type, Any, str]] = {
     'on_corrupt': (str, 'error', 'error, or drop: leave corrupt images out and count them'),
 }
 _SPLITS = ('train', 'validation', 'test')
+_NAMES = {'train': 'train', 'validation': 'val', 'test': 'test'}  # how their files begin
 MISSING = 'listed, but there is no such file'
+CONTRADICTED = 'listed with different labels'
 
 
 def configs(protocols: Mapping[str, str]) -> list[tfds.core.BuilderConfig]:
@@ -78,8 +80,11 @@ def make(
     config = chosen(builder, config_name)
     if values.get('on_corrupt', 'error') not in ('error', 'drop'):
         raise InputError(f'on_corrupt={values["on_corrupt"]!r} must be error or drop')
-    if not -0.5 < values.get('margin', 0.0) < math.inf:
-        raise InputError(f'margin={values["margin"]} must be a finite number above -0.5')
+    if not -0.5 < values.get('margin', 0.0) <= faces.MOST_MARGIN:
+        raise InputError(
+            f'margin={values["margin"]} must be a finite number above -0.5, at most '
+            f'{faces.MOST_MARGIN:g}; 0.1 adds a tenth of the box on each side'
+        )
     made = common.make(builder, options, values, config=config, **folders)
     assert isinstance(made, Builder)
     return made
@@ -116,12 +121,14 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
 
     Attributes:
         COUNTS: protocol to the numbers that the complete corpus should give.
+        SPLITS: protocol to the owners' splits, which say in the names of files what is theirs.
         STATE: names of further attributes that `picture` reads.
         found: what is counted beside images: `subjects`, and what `items` counts.
         split_note: where the splits come from, if not from the owners; for the report.
     """
 
     COUNTS: ClassVar[Mapping[str, tuple[Count, ...]]] = {}
+    SPLITS: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     STATE: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, **kwargs: Any):
@@ -198,6 +205,7 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
         self.total = len(items)
         self.found.setdefault('subjects', len({item.subject for item in items if item.subject}))
         parts, self.split_note = splits.divide(items, self.options)
+        self._check_splits(tree, parts)
         if self.workers or self.beam:
             tree.unpack(item.path for item in items)
         return {
@@ -205,14 +213,34 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
             for split in sorted(parts, key=lambda s: (*_SPLITS, s).index(s))
         }
 
+    def _check_splits(self, tree: trees.Tree, parts: Mapping[str, Any]) -> None:
+        """A split that the user does not have is none; one that is there must not be overlooked."""
+        for split in self.SPLITS.get(self.protocol, ()):
+            there = [] if split in parts else tree.find(rf'{_NAMES[split]}[^/]*(?:/.*)?')
+            for found in list(there)[:1]:
+                raise InputError(
+                    f'{self.name}/{self.protocol}: no image of the split {split} was found, though '
+                    f'there is {found}; it needs {self.MANUAL_DOWNLOAD_INSTRUCTIONS}; left out: '
+                    f'{self.drops.summary()}; {tree.describe()}. Name folders and archives as '
+                    'their owners do, or move what belongs to no split away'
+                )
+
     def _unique(self, items: Iterable[Item]) -> list[Item]:
-        kept: dict[str, Item] = {}
-        for item in items:
-            if item.file in kept:
-                self.drops.add('listed again', item.file)
+        """One item of each name; none where a split names it with different labels."""
+        listed, first, contradicted = list(items), dict[str, Item](), set[str]()
+        for item in listed:
+            earlier = first.setdefault(item.file, item)
+            if item.split == earlier.split and item.label != earlier.label:
+                contradicted.add(item.file)
+        kept = []
+        for item in listed:
+            if item.file in contradicted:
+                self.drops.add(CONTRADICTED, item.file)
+            elif first[item.file] is item:
+                kept.append(item)
             else:
-                kept[item.file] = item
-        return list(kept.values())
+                self.drops.add('listed again', item.file)
+        return kept
 
     def _generate_examples(self, split: str, tree: trees.Tree, items: list[Item]) -> Any:
         make = functools.partial(_keyed, self, tree)

@@ -4,8 +4,6 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from PIL import Image
-
 from data_builders import common
 from dmsrl_jax.data import images
 from dmsrl_jax.errors import InputError
@@ -13,6 +11,7 @@ from dmsrl_jax.errors import InputError
 OPTIONS: dict[str, tuple[type, Any, str]] = {
     'margin': (float, 0.1, "how far the owners' box is enlarged on each side, as a share of it"),
 }
+MOST_MARGIN = 100.0  # more takes the whole picture for the face, whatever the box
 _QUALITY = 95
 
 Box = tuple[float, float, float, float]
@@ -32,11 +31,15 @@ def enlarged(box: Box, margin: float, size: tuple[int, int]) -> tuple[int, int, 
     left, top, right, bottom = box
     across, down = margin * (right - left), margin * (bottom - top)
     return (
-        max(0, round(left - across)),
-        max(0, round(top - down)),
-        min(size[0], round(right + across)),
-        min(size[1], round(bottom + down)),
+        _within(left - across, size[0]),
+        _within(top - down, size[1]),
+        _within(right + across, size[0]),
+        _within(bottom + down, size[1]),
     )
+
+
+def _within(side: float, most: int) -> int:
+    return round(min(max(0.0, side), most))
 
 
 def cut(data: bytes, box: Box, margin: float, *, name: str) -> bytes:
@@ -55,15 +58,14 @@ def cut(data: bytes, box: Box, margin: float, *, name: str) -> bytes:
         InputError: no image, too large, or nothing of the box lies in the picture.
     """
     images.decode(data, 8, name=name)  # refuses bombs and broken files
-    with Image.open(io.BytesIO(data)) as picture:
+    with images.opened(data) as picture:
         corners = enlarged(box, margin, picture.size)
         if corners[0] >= corners[2] or corners[1] >= corners[3]:
             raise InputError(f'{name}: the box {box} lies outside of its {picture.size} pixels')
-        face = picture.crop(corners)
-        if picture.format not in ('JPEG', 'MPO'):
-            return common.png(face)
+        if picture.format not in ('JPEG', 'MPO'):  # its range of values is that of the whole
+            return common.png(common.png_mode(picture).crop(corners))
         out = io.BytesIO()
-        face.save(out, 'JPEG', quality=_QUALITY)
+        picture.crop(corners).save(out, 'JPEG', quality=_QUALITY)
         return out.getvalue()
 
 

@@ -85,6 +85,7 @@ def prepare(
             'seconds': round(time.perf_counter() - start, 1),
             'splits': _count(built),
             'split_note': getattr(builder, 'split_note', ''),
+            'label_note': getattr(builder, 'label_note', ''),
             'drops': builder.drops.as_dict() if hasattr(builder, 'drops') else {},
         }
         measured = counts.measure(report['splits'], getattr(builder, 'found', {}))

@@ -5,29 +5,33 @@ from typing import TypeVar
 
 from dmsrl_jax.expressions import EXPRESSIONS
 
-Frame = TypeVar('Frame')
+Frame = TypeVar('Frame', int, str)
 NEUTRAL = EXPRESSIONS.index('neutral')
 TOO_SHORT = 'sequence with too few frames'
+NO_ONSET = 'neutral of a sequence whose first frames are missing'
+NO_PEAK = 'sequence whose peak frame is missing'
 
 
 def to_peak(
-    frames: Sequence[Frame], label: int, *, peaks: int, neutral: bool
+    frames: Sequence[Frame], label: int, *, peaks: int, onset: Frame | None
 ) -> list[tuple[Frame, int]]:
     """Frames of a sequence that runs from neutral to the peak.
 
     Args:
-        frames: in their order.
+        frames: those there are, in their order.
         label: the expression at the peak.
         peaks: how many of the last frames to take.
-        neutral: whether to take the first one, too, as neutral.
+        onset: the last frame that is still neutral: the first one there is counts as neutral if it
+            comes no later. None to take no neutral.
 
     Returns:
         (frame, label) in their order; empty if the sequence is too short for different frames.
     """
-    if len(frames) < peaks + neutral:
+    begun = onset is not None and bool(frames) and frames[0] <= onset
+    neutral = [(frames[0], NEUTRAL)] if begun else []
+    if len(frames) < peaks + len(neutral):
         return []
-    first = [(frames[0], NEUTRAL)] if neutral else []
-    return first + [(frame, label) for frame in frames[-peaks:]]
+    return neutral + [(frame, label) for frame in frames[-peaks:]]
 
 
 def around_peak(count: int, label: int, *, peaks: int, neutral: bool) -> list[tuple[int, int]]:

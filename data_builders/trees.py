@@ -16,6 +16,8 @@ from data_builders.folders import describe, is_junk
 from dmsrl_jax.errors import InputError
 
 _DEEPEST_ARCHIVE = 2  # an archive in an archive, and no further
+# A group of a regular expression that has no other in it.
+_GROUP = re.compile(r'\((?:\?P<(?P<name>\w+)>|\?:)?(?P<content>[^()]*)\)(?P<repeat>[?*+]?)')
 
 
 class Found(NamedTuple):
@@ -29,9 +31,9 @@ class Tree:
     """All files below a folder, those inside archives too; junk is left out.
 
     The content of an archive appears where the archive lies, as if it had been unpacked there; in a
-    folder of the archive's name where another archive has some of the same names. A file that lies
-    there unpacked goes before its copy in an archive. Names are relative to the root and have `/`
-    between folders. Can be pickled (for worker processes).
+    folder of the archive's name where another archive has some of the same names, and so do single
+    files that lie there unpacked. `find` looks for it in either place. Names are relative to the
+    root and have `/` between folders. Can be pickled (for worker processes).
 
     Attributes:
         root: the user's folder.
@@ -42,6 +44,7 @@ class Tree:
         self.root, self.unopened = root, list[str]()
         self._scratch, self._password = unpacking.Scratch(scratch), password
         self._archives: list[archives.Archive] = []
+        self._folders: list[list[str]] = []  # for each archive: where its content could appear
         self._places: dict[str, tuple[int, str]] = {}  # number of the archive, -1 for none
         self._kept = ''  # the file with which it travels
         plain = list(walk(root))
@@ -52,6 +55,7 @@ class Tree:
 
     def _mount(self, path: pathlib.Path, name: str, depth: int) -> None:
         try:
+            _opened(path).close()
             archive = archives.open_archive(path, scratch=self._scratch, password=self._password)
         except InputError as error:
             self.unopened.append(str(error))
@@ -59,11 +63,16 @@ class Tree:
         number = len(self._archives)
         self._archives.append(archive)
         members = [member for member in archive.names() if not _junk(member)]
-        where, inner = self._where(name, members), []
+        where, own, inner = self._where(name, members), _own_folder(name), list[str]()
+        self._folders.append(
+            [place for other in self._names(name) for place in (_folder(other), _own_folder(other))]
+        )
         for member in members:
             if (full := f'{where}{member}') not in self._places:
                 self._places[full] = (number, member)
                 inner.append(full)
+            else:
+                self._places.setdefault(f'{own}{member}', (number, member))
         for full in inner:
             if archives.kind_of(full.rpartition('/')[2]) and depth < _DEEPEST_ARCHIVE:
                 path = self._copy(full)
@@ -73,11 +82,18 @@ class Tree:
 
     def _where(self, name: str, members: Iterable[str]) -> str:
         """The folder, empty or with `/` at its end, in which the content of an archive appears."""
-        folder, slash, file = name.rpartition('/')
-        where = folder + slash
+        where = _folder(name)
         if any(self._places.get(f'{where}{member}', (-1, ''))[0] >= 0 for member in members):
-            return f'{where}{archives.stem(file)}/'
+            return _own_folder(name)
         return where
+
+    def _names(self, name: str) -> Iterator[str]:
+        """The name of a file, and those that it could have, since it comes from an archive."""
+        yield name
+        number, member = self._places[name]
+        for folder in self._folders[number] if number >= 0 else ():
+            if folder + member != name:
+                yield folder + member
 
     def _copy(self, name: str, folder: pathlib.Path | None = None) -> pathlib.Path:
         """Copies a member into a folder, by default a new scratch folder."""
@@ -115,6 +131,9 @@ class Tree:
     def find(self, pattern: str, *, without: str = '') -> dict[str, Found]:
         """Finds files by the end of their names, so that wrapping folders do not matter.
 
+        The name of an archive is as good as a folder around its content: `images/1.jpg` in
+        `train_set.zip` fits `train_set/images/1.jpg`, too.
+
         Args:
             pattern: regular expression for the last parts of a name, `basic/aligned/(?P<id>.*)`;
                 case does not matter.
@@ -126,12 +145,15 @@ class Tree:
         """
         expression = re.compile(f'(?:.*/)?(?P<_tail>{pattern})', re.IGNORECASE)
         other = re.compile(f'(?:.*/)?(?:{without})/.*' if without else r'(?!)', re.IGNORECASE)
-        order = sorted(self._places, key=lambda name: (name.count('/'), self._places[name], name))
+        fitting = []
+        for name, place in self._places.items():
+            match = next(filter(None, map(expression.fullmatch, self._names(name))), None)
+            if match and not any(map(other.match, self._names(name))):
+                fitting.append((match.string.count('/'), place, name, match))
         found: dict[str, Found] = {}
-        for name in order:
-            if (match := expression.fullmatch(name)) and not other.match(name):
-                groups = {key: value or '' for key, value in match.groupdict().items()}
-                found.setdefault(groups.pop('_tail'), Found(name, groups))
+        for _, _, name, match in sorted(fitting, key=lambda fit: fit[:3]):
+            groups = {key: value or '' for key, value in match.groupdict().items()}
+            found.setdefault(groups.pop('_tail'), Found(name, groups))
         return dict(sorted(found.items()))
 
     def index(self, pattern: str, *, without: str = '') -> dict[str, str]:
@@ -150,11 +172,11 @@ class Tree:
             A binary stream.
 
         Raises:
-            InputError: the archive is damaged, or needs a password.
+            InputError: the file cannot be read; the archive is damaged, or needs a password.
         """
         number, member = self._places[name]
         if number < 0:
-            with (self.root / member).open('rb') as file:
+            with _opened(self.root / member) as file:
                 yield file
             return
         archive = self._archives[number]
@@ -213,9 +235,49 @@ def _kept_tree(path: str) -> Tree:
 
 
 def readable(pattern: str) -> str:
-    """A pattern of `Tree.find` for people: groups become `<name>`, and escapes go."""
-    simple = re.sub(r'\(\?:([^()]*)\)', r'\1', pattern)
-    return re.sub(r'\(\?P<(\w+)>[^()]*\)', r'<\1>', simple).replace('\\', '')
+    """A pattern of `Tree.find` for people, `<part>_set/*/S###_<id>.jpg`.
+
+    Groups become their names, digits `#`, what may be anything `*`; of several texts the first is
+    shown, and what may be left out is.
+    """
+    text = re.sub(r'\[\^/\][*+]|\\w[*+]|(?<!\\)\.[*+]', '*', pattern)
+    text = re.sub(r'\\d(?:\{(\d+)\}|\+)?', lambda match: '#' * int(match[1] or 1), text)
+    text = re.sub(r'\w\?', '', text)
+    while (shorter := _GROUP.sub(_group, text)) != text:
+        text = shorter
+    return text.replace('\\', '')
+
+
+def _group(match: re.Match[str]) -> str:
+    if not match['content'] or match['repeat'] in ('?', '*'):
+        return ''
+    if match['name'] and '<' not in match['content']:
+        return f'<{match["name"]}>'
+    return match['content'].partition('|')[0]
+
+
+def _folder(name: str) -> str:
+    """The folder of a file: empty, or with `/` at its end."""
+    return name[: name.rfind('/') + 1]
+
+
+def _own_folder(name: str) -> str:
+    """A folder of an archive's name, beside it."""
+    return f'{_folder(name)}{archives.stem(name.rpartition("/")[2])}/'
+
+
+def _opened(path: pathlib.Path) -> IO[bytes]:
+    try:
+        return path.open('rb')
+    except OSError as error:
+        raise InputError(unreadable(path, error)) from error
+
+
+def unreadable(path: str | os.PathLike[str], error: OSError) -> str:
+    """Says that a file of the user's cannot be opened; most often a link that leads nowhere."""
+    place = os.readlink(path) if os.path.islink(path) else ''
+    link = f', a link to {place}' if place else ''
+    return f'cannot read {os.fspath(path)}{link}: {error.strerror or error}; mend or remove it'
 
 
 def _junk(name: str) -> bool:

@@ -91,24 +91,27 @@ class Builder(corpus.Builder):
         form = FORMS[self._form]
         pictures = tree.index(form.pictures)
         landmarks = tree.index(r'landmark_5/(?P<id>.+)\.txt')
-        earlier: set[Line] = set()
+        earlier: dict[str, list[Line]] = {}  # by picture
         boxes: dict[str, faces.Box] = {}
         for part, split in form.splits.items():
-            here = set()
+            here = []
             for line, where in self._lines(tree, lists.get(part, '')):
-                here.add(line)
-                if line in earlier:
+                key = stem(line.name).lower()
+                here.append((key, line))
+                twins = [other for other in earlier.get(key, ()) if same_face(other.box, line.box)]
+                if twins:
+                    if twins[0].code != line.code:
+                        self.drops.add('listed again', line.name)
                     continue
                 self.found['rows'] += 1
                 self.found[f'{split} rows'] += 1
                 label = self.keep(line.code, form.order, line.name, where)
-                key = stem(line.name).lower()
                 if label is None:
                     continue
                 if key not in pictures:
                     self.drops.add(corpus.MISSING, line.name)
                     continue
-                first = boxes.setdefault(line.name, line.box) == line.box
+                first = boxes.setdefault(key, line.box) == line.box
                 yield corpus.Item(
                     line.name if first else f'{line.name}#{as_text(line.box)}',
                     label,
@@ -117,7 +120,8 @@ class Builder(corpus.Builder):
                     box=line.box,
                     points=annotations.read_points(tree, landmarks.get(key, '')),
                 )
-            earlier |= here
+            for key, line in here:
+                earlier.setdefault(key, []).append(line)
 
     @staticmethod
     def _lines(tree: trees.Tree, path: str) -> Iterator[tuple[Line, str]]:
@@ -151,6 +155,27 @@ def find_lists(tree: trees.Tree, needs: str) -> tuple[str, dict[str, str]]:
     return forms[0], {file.groups['part'].lower(): file.path for file in found[forms[0]]}
 
 
+def same_face(box: faces.Box, other: faces.Box) -> bool:
+    """Whether two boxes of a picture are of one face: lists round them differently.
+
+    Args:
+        box: left, top, right, bottom in pixels.
+        other: likewise.
+
+    Returns:
+        Whether they are equal, or share more than half of the area that they cover together.
+    """
+    left, top, right, bottom = (
+        max(box[0], other[0]),
+        max(box[1], other[1]),
+        min(box[2], other[2]),
+        min(box[3], other[3]),
+    )
+    shared = max(0.0, right - left) * max(0.0, bottom - top)
+    areas = [(b[2] - b[0]) * (b[3] - b[1]) for b in (box, other)]
+    return box == other or 2 * shared > sum(areas) - shared
+
+
 def as_text(box: faces.Box) -> str:
     """A box as part of a name, for further faces of the same frame."""
     return ','.join(f'{side:g}' for side in box)
@@ -158,7 +183,6 @@ def as_text(box: faces.Box) -> str:
 
 def stem(name: str) -> str:
     """A listed name as `Form.pictures` has it: without the extension of a picture."""
-    name = name.replace('\\', '/').removeprefix('./')
     before, _, kind = name.rpartition('.')
     return before if kind.lower() in ('jpg', 'jpeg', 'png', 'bmp') else name
 
@@ -179,7 +203,7 @@ def read_line(text: str, where: str) -> Line:
     try:
         name, left, top, right, bottom, code = text.rsplit(maxsplit=5)
         box = (float(left), float(top), float(right), float(bottom))
-        return Line(name, box, int(code))
+        return Line(name.replace('\\', '/').removeprefix('./'), box, int(code))
     except ValueError as error:
         raise InputError(
             f'{where}: expected `name left top right bottom code` with blanks between, got '

@@ -54,6 +54,7 @@ class Builder(corpus.Builder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = NEEDS
     BUILDER_CONFIGS: ClassVar = corpus.configs(PROTOCOLS)
     COUNTS: ClassVar = {'csv': _CSV, 'npy': _NPY}
+    SPLITS: ClassVar = dict.fromkeys(PROTOCOLS, ('train', 'validation'))
     EXTRA: ClassVar = {
         'valence': tfds.features.Scalar(np.float32),
         'arousal': tfds.features.Scalar(np.float32),

@@ -25,6 +25,7 @@ PROTOCOLS = {
 _PEAKS = {'peak3_neutral': 3, 'peak3': 3, 'peak1': 1, 'peak1_neutral': 1}
 _SEQUENCE = r'(?P<subject>S\d{3})/(?P<number>\d{3})/'
 _FRAME = r'S\d{3}_\d{3}_(?P<frame>\d{8})'
+_ONSET = 3  # frames are numbered from 1; up to here a face is still neutral
 # Sequences of surprise, fear, disgust, happiness, sadness and anger.
 _SEQUENCES = (83, 25, 59, 69, 28, 45)
 
@@ -55,6 +56,7 @@ class Builder(corpus.Builder):
         **{protocol: _counts(protocol) for protocol in _PEAKS},
         **{name: form.counts for name, form in crops.FORMS.items()},
     }
+    SPLITS: ClassVar = {'agra': ('train', 'validation')}
     EXTRA: ClassVar = {
         'sequence': tfds.features.Text(),
         'action_units': tfds.features.Tensor(shape=(crops.UNITS,), dtype=np.int32),
@@ -104,12 +106,16 @@ class Builder(corpus.Builder):
         self, frames: dict[int, str], peak: int, label: int, name: str
     ) -> list[tuple[int, int]]:
         """Frame and label of the peak, which is named by the label's file, and of the beginning."""
-        neutral = self.protocol.endswith('neutral')
-        upto = [frame for frame in sorted(frames) if frame <= peak]
-        chosen = sequences.to_peak(upto, label, peaks=_PEAKS[self.protocol], neutral=neutral)
-        if peak not in frames or not chosen:
-            self.drops.add(sequences.TOO_SHORT, name)
+        if peak not in frames:
+            self.drops.add(sequences.NO_PEAK, name)
             return []
+        onset = _ONSET if self.protocol.endswith('neutral') else None
+        upto = [frame for frame in sorted(frames) if frame <= peak]
+        chosen = sequences.to_peak(upto, label, peaks=_PEAKS[self.protocol], onset=onset)
+        if not chosen:
+            self.drops.add(sequences.TOO_SHORT, name)
+        elif onset is not None and upto[0] > onset:
+            self.drops.add(sequences.NO_ONSET, name)
         return chosen
 
 

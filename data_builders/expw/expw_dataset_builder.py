@@ -51,6 +51,7 @@ class Builder(corpus.Builder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = NEEDS
     BUILDER_CONFIGS: ClassVar = corpus.configs(PROTOCOLS)
     COUNTS: ClassVar = {'default': _COUNTS}
+    SPLITS: ClassVar = {'agra': ('train', 'validation')}
     EXTRA: ClassVar = {'confidence': tfds.features.Scalar(np.float32)}
 
     def items(self, tree: trees.Tree) -> Iterator[corpus.Item]:

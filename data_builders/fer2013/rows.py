@@ -153,8 +153,12 @@ def parse(row: Row) -> tuple[int, bytes]:
     """
     try:
         label = label_codes.canonical(int(row.emotion), 'fer2013')
-    except ValueError as error:  # not a number, or out of range
+    except InputError as error:  # out of range
         raise InputError(f'{row.where}: {error}') from error
+    except ValueError as error:
+        raise InputError(
+            f'{row.where}: the column emotion must hold a code 0..6, not {row.emotion!r}'
+        ) from error
     try:
         values = bytes(map(int, row.pixels.split()))
     except ValueError as error:

@@ -88,7 +88,7 @@ class Builder(rows.Builder):
 
     def _label(self, split: str, file: str, voted: votes.Votes) -> int | None:
         word = _RULES[self.protocol](voted.numbers)
-        if word in (votes.NO_MAJORITY, 'unknown', 'nf'):
+        if word in (votes.NO_MAJORITY, votes.NO_VOTES, 'unknown', 'nf'):
             reasons = {'unknown': 'label unknown', 'nf': 'not a face'}
             self.drops.add(reasons.get(word, word), file)
             return None
@@ -115,7 +115,7 @@ def check(row: rows.Row, voted: votes.Votes, *, black: bool) -> None:
         raise InputError(
             f'{row.where} is of {row.usage}, but {voted.where} of {voted.usage!r}; {hint}'
         )
-    if black and votes.argmax(voted.numbers) != 'nf':
+    if black and votes.argmax(voted.numbers) not in ('nf', votes.NO_VOTES):
         raise InputError(f'{row.where} is black, but has a face by {voted.where}; {hint}')
 
 

@@ -20,6 +20,7 @@ WORDS = (
     'nf',
 )
 NO_MAJORITY = 'no majority'
+NO_VOTES = 'no votes'
 _COLUMNS = ('usage', 'image name', *WORDS)
 
 
@@ -74,5 +75,7 @@ def majority(numbers: Sequence[int]) -> str:
 
 
 def argmax(numbers: Sequence[int]) -> str:
-    """The word with the most votes; of several, the first in the order of `WORDS`."""
+    """The word with the most votes, of several the first of `WORDS`; without any, `NO_VOTES`."""
+    if not any(numbers):
+        return NO_VOTES
     return WORDS[numbers.index(max(numbers))]

@@ -6,7 +6,7 @@ import re
 import sys
 from typing import NamedTuple
 
-from data_builders import common
+from data_builders import common, trees
 from data_builders.image_list import lists
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import NO_LABEL
@@ -25,9 +25,12 @@ class Item(NamedTuple):
 
 
 def read(item: Item) -> bytes:
-    """Bytes of an image file."""
-    with open(item.path, 'rb') as file:  # a Path for each would keep its parts in memory
-        return file.read()
+    """Bytes of an image file; InputError if it cannot be read."""
+    try:
+        with open(item.path, 'rb') as file:  # a Path for each would keep its parts in memory
+            return file.read()
+    except OSError as error:
+        raise InputError(trees.unreadable(item.path, error)) from error
 
 
 def keep_known(entries: list[lists.Entry], drops: common.Drops) -> list[lists.Entry]:
@@ -148,7 +151,8 @@ def same_pictures(items: list[Item], drops: common.Drops) -> list[Item]:
     """
     sizes: dict[int, list[Item]] = {}
     for item in items:
-        sizes.setdefault(os.path.getsize(item.path), []).append(item)
+        if os.path.isfile(item.path):  # a link may lead nowhere, which is told when it is read
+            sizes.setdefault(os.path.getsize(item.path), []).append(item)
     groups: dict[bytes, list[Item]] = {}
     for same_size in sizes.values():
         for item in same_size if len(same_size) > 1 else ():

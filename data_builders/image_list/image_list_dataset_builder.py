@@ -88,6 +88,7 @@ class Builder(common.CorpusBuilder):
     """Writes train and test, the folders' or our own; all into train where there are no labels."""
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = NEEDS
+    label_note = ''
     BUILDER_CONFIGS: ClassVar = [
         tfds.core.BuilderConfig(name='default', description='a list of images')
     ]
@@ -114,12 +115,13 @@ class Builder(common.CorpusBuilder):
             items = [found.Item(os.path.join(root, name), name, NO_LABEL, '') for name in names]
         elif values['labels'] == 'folders':
             entries = class_folders.read(root, values['codes'], self.drops)
+            self.label_note = _meaning(entries, values['codes'])
             items = found.locate(found.keep_known(entries, self.drops), [root], root, self.drops)
         else:
             path = lists.find_list(root, values['list'])
-            entries = found.keep_known(
-                found.merge(lists.read(path, values), self.drops), self.drops
-            )
+            entries = lists.read(path, values)
+            self.label_note = _meaning(entries, values['codes'])
+            entries = found.keep_known(found.merge(entries, self.drops), self.drops)
             items = found.locate(
                 entries, found.image_folders(root, path, values['images']), path, self.drops
             )
@@ -134,6 +136,14 @@ class Builder(common.CorpusBuilder):
 def _example(item: found.Item) -> tuple[str, dict[str, Any]]:
     image = common.stored_bytes(found.read(item), str(item.path))
     return item.name, common.record(image, item.label, item.name, item.subject)
+
+
+def _meaning(entries: list[lists.Entry], codes: str) -> str:
+    """What the numbers among the labels were taken for, since other corpora count otherwise."""
+    if not any(lists.is_code(entry.word) for entry in entries):
+        return ''
+    meaning = ', '.join(f'{number} {word}' for number, word in label_codes.ORDERS[codes].items())
+    return f'numbers read as codes={codes}: {meaning} (--set codes=NAME for others)'
 
 
 def _hashed(

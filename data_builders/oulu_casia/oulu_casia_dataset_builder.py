@@ -29,6 +29,7 @@ _PLACE = (
     r'{camera}{form}/{light}/(?P<subject>P\d{{3}})/'
     r'(?P<expression>Anger|Disgust|Fear|Happiness|Sadness|Surprise)/(?P<frame>\d{{3}})\.jpe?g'
 )
+_ONSET = '002'  # frames are numbered from 000; up to here a face is still neutral
 _SEQUENCES, _SUBJECTS = 480, 80
 
 
@@ -68,11 +69,12 @@ class Builder(corpus.Builder):
         for (subject, word), frames in sorted(filmed.items()):
             name, label = f'{subject}/{word}', expressions.parse(word)
             assert label is not None  # the pattern has the six only
-            chosen = sequences.to_peak(
-                sorted(frames), label, peaks=3, neutral='neutral' in self.protocol
-            )
+            onset = _ONSET if 'neutral' in self.protocol else None
+            chosen = sequences.to_peak(sorted(frames), label, peaks=3, onset=onset)
             if not chosen:
                 self.drops.add(sequences.TOO_SHORT, name)
+            elif onset is not None and min(frames) > onset:
+                self.drops.add(sequences.NO_ONSET, name)
             for frame, code in chosen:
                 path = frames[frame]
                 file = '/'.join(path.split('/')[-5:])

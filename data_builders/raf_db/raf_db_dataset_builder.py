@@ -42,6 +42,7 @@ class Builder(corpus.Builder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = NEEDS
     BUILDER_CONFIGS: ClassVar = corpus.configs(PROTOCOLS)
     COUNTS: ClassVar = dict.fromkeys(PROTOCOLS, _COUNTS)
+    SPLITS: ClassVar = dict.fromkeys(PROTOCOLS, ('train', 'test'))
     EXTRA: ClassVar = {
         'gender': tfds.features.Scalar(np.int32),
         'race': tfds.features.Scalar(np.int32),

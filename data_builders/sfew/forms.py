@@ -30,20 +30,37 @@ def listed(builder: corpus.Builder, tree: trees.Tree) -> Iterator[corpus.Item]:
     """
     found, *_ = builder.need(tree, _CSV).values()
     pictures = tree.index(r'(?P<id>[^/]+\.(?:png|jpe?g))')
-    lines = (text for _, text in tree.lines(found.path))
-    for row in csv.DictReader(lines, skipinitialspace=True):
-        if missing := [column for column in _COLUMNS if row.get(column) is None]:
-            raise InputError(f'{found.path}: no {", ".join(missing)} in {row}')
+    for where, row in _rows(tree, found.path):
         name, word, archive = (row[column].strip() for column in _COLUMNS)
         part, name = archive.partition('_')[0], name.replace('\\', '/').rpartition('/')[2]
         if part.lower() not in splits.PARTS:
             builder.drops.add('test set, no labels', name)
         elif (path := pictures.get(name.lower())) is None:
             builder.drops.add(corpus.MISSING, name)
-        elif (label := expressions.parse(word)) is None:
+        elif (label := _label(word, where)) is None:
             builder.drops.add(f'label {word}', name)
         else:
             yield _item(part, word, name, label, path)
+
+
+def _rows(tree: trees.Tree, path: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Rows of the CSV, each with its file and line."""
+    header: list[str] = []
+    for number, text in tree.lines(path):
+        cells = next(csv.reader([text], skipinitialspace=True))
+        row = dict(zip(header or cells, cells, strict=False))
+        if missing := [column for column in _COLUMNS if column not in row]:
+            raise InputError(f'{path} line {number}: no {", ".join(missing)} in {text[:80]!r}')
+        if header:
+            yield f'{path} line {number}', row
+        header = header or cells
+
+
+def _label(word: str, where: str) -> int | None:
+    try:
+        return expressions.parse(word)
+    except InputError as error:
+        raise InputError(f'{where}: {error}') from error
 
 
 def boxed(builder: corpus.Builder, tree: trees.Tree) -> Iterator[corpus.Item]:

@@ -20,7 +20,7 @@ PROTOCOLS = {
 _CLASS = r'(?P<word>Angry|Disgust|Fear|Happy|Neutral|Sad|Surprise)'
 _PICTURES = {
     'aligned': rf'{{part}}_Aligned_Faces[^/]*/{_CLASS}/(?P<name>[^/]+\.png)',
-    'frames': rf'{{part}}(?:/[^/]+)?/{_CLASS}/(?P<name>[^/]+\.(?:png|jpg))',
+    'frames': rf'{{part}}(?:/[^/]+)?/{_CLASS}/(?P<name>[^/]+\.(?:png|jpe?g))',
 }
 _NEW = rf'{{part}}_Aligned_Faces_new/(?:[^/]*/)?{_CLASS}/(?P<name>[^/]+\.png)'
 _NOT_FRAMES = r'[^/]*(?:Aligned|LPQ|PHOG|Feature)[^/]*'
@@ -43,6 +43,7 @@ class Builder(corpus.Builder):
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = NEEDS
     BUILDER_CONFIGS: ClassVar = corpus.configs(PROTOCOLS)
+    SPLITS: ClassVar = dict.fromkeys(PROTOCOLS, ('train', 'validation'))
     COUNTS: ClassVar = {
         **dict.fromkeys(('aligned', 'csv'), _ALIGNED),
         'agra': (counts.Count('validation images', 436, False),),

@@ -1,5 +1,6 @@
 """From the bytes of an image file to a square uint8 RGB array (no jax: for worker processes)."""
 
+import functools
 import io
 import os
 import pathlib
@@ -10,7 +11,21 @@ from PIL import Image, ImageOps
 from dmsrl_jax.errors import InputError
 
 # How image files are called, where a folder is looked through.
-SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp')
+SUFFIXES = (
+    '.bmp',
+    '.gif',
+    '.jfif',
+    '.jpeg',
+    '.jpg',
+    '.pgm',
+    '.png',
+    '.ppm',
+    '.tif',
+    '.tiff',
+    '.webp',
+)
+# What is decoded. Of Pillow's other formats some run programs (EPS starts Ghostscript).
+_FORMATS = ('JPEG', 'PNG', 'BMP', 'GIF', 'PPM', 'TIFF', 'WEBP', 'JPEG2000', 'AVIF')
 
 # Faces are small; a file that claims more pixels than this is a mistake or a decompression bomb.
 MAX_PIXELS = 64_000_000
@@ -24,7 +39,7 @@ def decode(data: bytes, size: int, *, name: str = '') -> np.ndarray:
     EXIF orientation is applied. The resize is Pillow's bilinear one, which antialiases.
 
     Args:
-        data: the bytes of a PNG, JPEG or other file that Pillow reads; of an animation, the first
+        data: the bytes of a PNG, JPEG or other file that `opened` knows; of an animation, the first
             frame counts.
         size: side of the result in pixels.
         name: the file's name, for the error message.
@@ -45,7 +60,7 @@ def upright(data: bytes, *, name: str = '') -> Image.Image:
     """Decodes an image file in its full size: 8 bits, EXIF orientation applied.
 
     Args:
-        data: the bytes of a PNG, JPEG or other file that Pillow reads; of an animation, the first
+        data: the bytes of a PNG, JPEG or other file that `opened` knows; of an animation, the first
             frame counts.
         name: the file's name, for the error message.
 
@@ -56,12 +71,12 @@ def upright(data: bytes, *, name: str = '') -> Image.Image:
         InputError: the bytes are no image, are cut short, or decode to more than `MAX_PIXELS`.
     """
     try:
-        with Image.open(io.BytesIO(data)) as file:
+        with opened(data) as file:
             if file.width * file.height > MAX_PIXELS:
                 raise Image.DecompressionBombError(f'{file.width} x {file.height} pixels')
             file.load()
             ImageOps.exif_transpose(file, in_place=True)  # else it copies upright ones, too
-            return _eight_bits(file)
+            return eight_bits(file)
     # Pillow's plugins raise many kinds of errors on broken bytes; all mean that the file is bad.
     except Exception as error:
         where = f'image {name!r}' if name else f'image of {len(data)} bytes'
@@ -90,8 +105,40 @@ def read(path: str | os.PathLike[str], size: int) -> np.ndarray:
     return decode(data, size, name=str(path))
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Brings an image to mode L or RGB; grey stays L, whose resize costs a third."""
+def opened(data: bytes) -> Image.Image:
+    """Opens an image file without decoding it; only formats that Pillow reads by itself.
+
+    Args:
+        data: the bytes of the file: JPEG, PNG, BMP, GIF, PPM, TIFF, WebP, JPEG 2000 or AVIF.
+
+    Returns:
+        The image, in the mode in which the file holds it.
+
+    Raises:
+        PIL.UnidentifiedImageError: none of these.
+    """
+    return Image.open(io.BytesIO(data), formats=_known_formats())
+
+
+@functools.cache
+def _known_formats() -> tuple[str, ...]:
+    Image.init()  # some builds of Pillow lack some
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Brings an image to 8 bits, transparent ones on black.
+
+    Args:
+        image: of any mode but floating-point pixels. Of 32-bit integers, values above 255 are taken
+            for 16-bit ones.
+
+    Returns:
+        Mode L or RGB; grey stays L, whose resize costs a third.
+
+    Raises:
+        ValueError: floating-point pixels.
+    """
     if image.mode in ('L', 'RGB'):
         return image
     if image.mode.startswith('I'):
@@ -111,7 +158,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
-        return 'not an image file that Pillow knows'
+        return f'not an image file of a known format ({", ".join(_known_formats())})'
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return f'too large ({error}); the limit is {MAX_PIXELS} pixels'
     return str(error) or type(error).__name__

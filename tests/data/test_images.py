@@ -3,7 +3,7 @@ import warnings
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from dmsrl_jax.data import images
 from dmsrl_jax.errors import InputError
@@ -127,6 +127,17 @@ class TestBadImages:
     def test_without_a_name_the_message_tells_the_size(self):
         with pytest.raises(InputError, match='image of 3 bytes: not an image file'):
             images.decode(b'abc', 8)
+
+    def test_formats_that_start_other_programs_are_not_opened(self, monkeypatch):
+        started = []
+        monkeypatch.setattr(EpsImagePlugin, 'Ghostscript', lambda *args: started.append(args))
+        with pytest.raises(InputError, match='not an image file of a known format'):
+            images.decode(encode(gradient(), 'EPS'), 8)
+        assert started == []
+
+    @pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'BMP', 'GIF', 'PPM', 'TIFF', 'WEBP', 'MPO'])
+    def test_the_usual_formats_are(self, kind):
+        assert images.decode(encode(gradient(), kind), 8).shape == (8, 8, 3)
 
     def test_bomb_is_refused_before_it_is_decoded(self, monkeypatch):
         monkeypatch.setattr(images, 'MAX_PIXELS', 100)

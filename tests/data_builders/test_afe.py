@@ -103,6 +103,17 @@ class TestOlderForm:
         assert items['film_3.jpg'].points == (8, 10, 12, 10, 10, 14, 8, 20, 12, 20)
         assert items['film_4.jpg'].points == ()
 
+    @pytest.mark.parametrize(('before', 'box'), [('./', BOX), ('', '4.4 5.6 14.0 25.7')])
+    def test_faces_written_otherwise_in_the_list_of_all(self, layouts, tmp_path, before, box):
+        files = older(layouts)
+        lines = files[f'{OLDER}list/total.txt'].split('\n')
+        total = '\n'.join(f'{before}{line.replace(BOX, box)}' for line in lines)
+        files[f'{OLDER}list/total.txt'] = total
+        raw = layouts.plant(tmp_path / 'raw', files)
+        built = layouts.build('afe', raw, tmp_path / 'out')
+        assert built.labels('test') == {f'other_{code}.JPG': n for code, n in KEPT.items()}
+        assert built.counts()['test rows'] == (7, 16_380, False)
+
     def test_training_list_alone(self, layouts, tmp_path):
         files = older(layouts)
         for name in ('val_list.txt', 'total.txt'):
@@ -174,7 +185,35 @@ class TestMistakes:
             layouts.build('afe', raw, tmp_path / 'out')
 
 
+def test_one_face_in_two_lists_with_different_codes_stays_in_the_first(layouts, tmp_path):
+    lists = {'train_list.txt': f'a.jpg {BOX} 0', 'total.txt': f'a.jpg {BOX} 1\nb.jpg {BOX} 1'}
+    files = {f'list/{name}': text for name, text in lists.items()}
+    files |= {f'images/{name}.jpg': picture(layouts, name) for name in 'ab'}
+    built = layouts.build('afe', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out')
+    assert {split: list(rows) for split, rows in built.records.items()} == {
+        'train': ['a.jpg'], 'test': ['b.jpg'],
+    }  # fmt: skip
+    assert built.drops() == {'listed again': 1}
+
+
+@pytest.mark.parametrize(
+    ('other', 'same'),
+    [
+        ((0, 0, 10, 10), True),
+        ((1, 1, 10, 10), True),
+        ((8, 0, 18, 10), False),
+        ((0, 0, 3, 3), False),
+    ],
+)
+def test_same_face(other, same):
+    assert afe.same_face((0, 0, 10, 10), other) is same
+    assert afe.same_face((5, 5, 5, 5), (5, 5, 5, 5))
+
+
 def test_names_with_blanks_and_other_separators():
     line = afe.read_line('a film/frame 1.jpg 1 2 3 4 5', '')
     assert line == ('a film/frame 1.jpg', (1.0, 2.0, 3.0, 4.0), 5)
-    assert [afe.stem(name) for name in ('x\\y.JPG', './y.png', 'a.b')] == ['x/y', 'y', 'a.b']
+    assert [
+        afe.stem(afe.read_line(f'{name} 1 2 3 4 5', '').name)
+        for name in ('x\\y.JPG', './y.png', 'a.b')
+    ] == ['x/y', 'y', 'a.b']

@@ -253,6 +253,31 @@ class TestNewerRelease:
             'label contempt': 1, 'no annotation': 1, 'listed, but there is no such file': 1,
         }  # fmt: skip
 
+    @pytest.mark.parametrize('kinds', ['tar tar', 'zip zip', 'zip plain'])
+    def test_archives_without_their_top_folders(self, npy_form, layouts, tmp_path, kinds):
+        for part, kind in zip(('train_set', 'val_set'), kinds.split(), strict=True):
+            inside = {k: v for k, v in newer().items() if k.startswith(part)}
+            inside = {
+                k: layouts.draw(k, kind='JPEG') if v is None else v for k, v in inside.items()
+            }
+            if kind == 'plain':
+                layouts.plant(tmp_path / 'raw', inside)
+            else:
+                inside = {name.partition('/')[2]: data for name, data in inside.items()}
+                layouts.pack(tmp_path / f'raw/{part}.{kind}', inside)
+        built = layouts.build('affectnet/npy', tmp_path / 'raw', tmp_path / 'out')
+        assert built.labels() == npy_form.labels()
+        assert {f: row['image'] for f, row in built.all.items()} == {
+            f: row['image'] for f, row in npy_form.all.items()
+        }
+
+    def test_nothing_there_says_what_was_looked_for(self, layouts, tmp_path):
+        raw = layouts.plant(tmp_path / 'raw', {'a.txt': 'x'})
+        with pytest.raises(
+            InputError, match=r'no file like <part>_set/annotations/<number>_exp\.npy'
+        ):
+            layouts.build('affectnet/npy', raw, tmp_path / 'out')
+
     def test_the_same_number_in_both_sets_is_two_pictures(self, npy_form, layouts):
         for part in ('train_set', 'val_set'):
             file = f'{part}/images/2.jpg'

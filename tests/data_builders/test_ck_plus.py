@@ -173,6 +173,35 @@ class TestMistakes:
         assert not list(tmp_path.glob('ck_plus/*/*'))
 
 
+@pytest.mark.parametrize(
+    ('begins', 'neutral', 'reason'),
+    [
+        (3, [3], None),
+        (4, [], 'neutral of a sequence whose first frames are missing'),
+    ],
+)
+def test_missing_frames_at_the_beginning(layouts, tmp_path, begins, neutral, reason):
+    key = ('S020', '001')
+    files = {f'cohn-kanade-images/{name(key, frame)}.png': None for frame in range(begins, 10)}
+    files[f'Emotion/{name(key, 9)}_emotion.txt'] = '   5.0000000e+00\n'
+    built = layouts.build('ck_plus', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out')
+    assert built.labels() == {
+        f'{name(key, frame)}.png': 6 if frame in neutral else 3 for frame in (*neutral, 7, 8, 9)
+    }
+    drops = {} if reason is None else {reason: {'count': 1, 'examples': ['S020/001']}}
+    assert built.report['drops'] == drops
+
+
+def test_a_sequence_without_its_peak(layouts, tmp_path):
+    files = images() | labels()
+    del files[f'cohn-kanade-images/{name(("S010", "002"), 9)}.png']
+    built = layouts.build('ck_plus', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out')
+    kept = {file: n for file, n in expected(3, True).items() if 'S010/002' not in file}
+    assert built.labels() == kept
+    found = built.report['drops']['sequence whose peak frame is missing']
+    assert found == {'count': 1, 'examples': ['S010/002']}
+
+
 def test_frames_behind_the_peak_are_left_out(layouts, tmp_path):
     key = ('S020', '001')
     files = {f'cohn-kanade-images/{name(key, frame)}.png': None for frame in range(1, 8)}

@@ -13,16 +13,28 @@ def read(root, codes='canonical'):
 
 class TestRead:
     def test_names_in_any_case_and_the_nearest_counts(self, layouts, tmp_path):
-        names = ('Happy/1.jpg', 'train/ANGER/2.png', 'fear/day2/sad/3.png', 'neutral/7/4.png')
+        names = ('Happy/1.jpg', 'train/ANGER/2.png', 'sad/day2/sadness/3.png', 'neutral/7/4.png')
         assert read(layouts.plant(tmp_path / 'raw', dict.fromkeys(names))) == {
             'Happy/1.jpg': 3, 'train/ANGER/2.png': 5,
-            'fear/day2/sad/3.png': 4, 'neutral/7/4.png': 6,
+            'sad/day2/sadness/3.png': 4, 'neutral/7/4.png': 6,
         }  # fmt: skip
 
     @pytest.mark.parametrize(('codes', 'label'), [('canonical', 1), ('raf', 0), ('affectnet', 3)])
     def test_codes(self, layouts, tmp_path, codes, label):
         raw = layouts.plant(tmp_path / 'raw', {'train/1/a.png': None})
         assert read(raw, codes) == {'train/1/a.png': label}
+
+    def test_initials_count_only_where_there_is_no_name(self, layouts, tmp_path):
+        names = ('train/happy/AN/1.png', 'AN/Sad/2.png', 'KA/AN/3.png', 'happy/other/4.png')
+        assert read(layouts.plant(tmp_path / 'raw', dict.fromkeys(names))) == {
+            'train/happy/AN/1.png': 3, 'AN/Sad/2.png': 4, 'KA/AN/3.png': 5,
+            'happy/other/4.png': None,
+        }  # fmt: skip
+
+    def test_two_names_are_refused(self, layouts, tmp_path):
+        raw = layouts.plant(tmp_path / 'raw', {'fear/day2/sad/3.png': None})
+        with pytest.raises(InputError, match=r'sad/3\.png lies in .*different expr.*sad and fear:'):
+            read(raw)
 
     @pytest.mark.parametrize('name', ['a.png', 'bored/a.png', 'train/a.png', '2024/a.png'])
     def test_no_expression(self, layouts, tmp_path, name):

@@ -8,7 +8,7 @@ from PIL import Image
 
 import data_builders
 from data_builders import common, label_codes, preparing
-from dmsrl_jax.data import corpora
+from dmsrl_jax.data import corpora, images
 from dmsrl_jax.errors import InputError
 
 
@@ -89,6 +89,15 @@ class TestStoredBytes:
     def test_converts_cmyk_tiff(self):
         stored = Image.open(io.BytesIO(common.stored_bytes(encoded('TIFF', 'CMYK'), 'x')))
         assert (stored.format, stored.mode) == ('PNG', 'RGB')
+
+    @pytest.mark.parametrize('kind', ['<u2', '>u2', '<i4'])
+    def test_scales_16_bits_and_never_clips(self, kind):
+        values = np.linspace(0, 65535, 64).reshape(8, 8).astype(kind)
+        mode = {'<u2': 'I;16', '>u2': 'I;16B', '<i4': 'I'}[kind]
+        out = io.BytesIO()
+        Image.frombytes(mode, (8, 8), values.tobytes()).save(out, 'TIFF')
+        stored = images.decode(common.stored_bytes(out.getvalue(), 'x'), 8)
+        np.testing.assert_array_equal(stored[..., 0], values.astype(int) // 257)
 
     @pytest.mark.parametrize('kind', ['JPEG', 'PNG'])
     def test_refuses_a_cut_file_and_names_it(self, kind):

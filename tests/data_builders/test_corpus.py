@@ -3,6 +3,7 @@
 import inspect
 import pathlib
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def faces(last=None):
     files = {f'Image/aligned/{name}_aligned.jpg': None for name in NAMES}
     files['Image/aligned/test_0002_aligned.jpg'] = last
     listed = ''.join(f'{name}.jpg {1 + i % 7}\n' for i, name in enumerate(NAMES))
-    return files | {'EmoLabel/list_patition_label.txt': listed + 'train_00001.jpg 3\n'}
+    return files | {'EmoLabel/list_patition_label.txt': listed + 'train_00001.jpg 1\n'}
 
 
 @pytest.fixture(scope='module')
@@ -35,6 +36,36 @@ def built(layouts, tmp_path_factory):
 def test_a_name_counts_once(built):
     assert built.drops() == {'listed again': 1}
     assert built.labels()['train_00001.jpg'] == 0
+
+
+def test_names_with_different_labels_are_left_out(layouts, tmp_path):
+    files = faces()
+    files['EmoLabel/list_patition_label.txt'] += 'train_00002.jpg 4\ntrain_00002.jpg 2\n'
+    made = layouts.build('raf_db', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out')
+    assert made.drops() == {'listed with different labels': 3, 'listed again': 1}
+    assert 'train_00002.jpg' not in made.all
+
+
+def test_a_split_that_is_there_must_not_be_overlooked(layouts, tmp_path):
+    files = faces()
+    listed = files['EmoLabel/list_patition_label.txt'].replace('test_', '#_')
+    files['EmoLabel/list_patition_label.txt'] = listed
+    raw = layouts.plant(tmp_path / 'raw', files)
+    with pytest.raises(InputError, match=r'no image of the split test.* there is test_0001_al'):
+        layouts.build('raf_db', raw, tmp_path / 'out')
+    for name in ('test_0001', 'test_0002'):
+        (raw / f'Image/aligned/{name}_aligned.jpg').unlink()
+    assert list(layouts.build('raf_db', raw, tmp_path / 'out').records) == ['train']
+
+
+def test_a_link_that_leads_nowhere_is_named(layouts, tmp_path):
+    raw = layouts.plant(tmp_path / 'raw', faces())
+    (raw / 'Image/aligned/test_0002_aligned.jpg').unlink()
+    (raw / 'Image/aligned/test_0002_aligned.jpg').symlink_to('/nowhere/a.jpg')
+    with pytest.raises(InputError, match=r'test_0002_aligned\.jpg, a link to /nowhere/a\.jpg: No'):
+        layouts.build('raf_db', raw, tmp_path / 'out')
+    again = layouts.build('raf_db', raw, tmp_path / 'out', on_corrupt='drop')
+    assert again.drops() == {'listed again': 1, 'corrupt image': 1}
 
 
 def test_corrupt_images(layouts, tmp_path):
@@ -163,7 +194,9 @@ def test_a_box_that_is_not_finite_is_refused(layouts, tmp_path, side):
             maker.example(trees.Tree(raw, scratch=tmp_path), item)
 
 
-@pytest.mark.parametrize('margin', [float('nan'), float('inf'), -0.5])
+@pytest.mark.parametrize('margin', [float('nan'), float('inf'), -0.5, 1e308])
 def test_a_margin_that_leaves_no_face_is_refused(tmp_path, margin):
-    with pytest.raises(InputError, match=f'margin={margin} must be a finite number above -0.5'):
+    with pytest.raises(
+        InputError, match=rf'margin={re.escape(str(margin))} must be a finite number above -0.5'
+    ):
         raf_db.make_builder('original', data_dir=tmp_path, margin=margin)

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from data_builders import faces
+from dmsrl_jax.data import images
 from dmsrl_jax.errors import InputError
 
 
@@ -22,6 +23,7 @@ def picture(kind='PNG', size=(20, 10)):
         ((10, 20, 30, 60), 0.0, (10, 20, 30, 60)),
         ((-5, -5, 10, 10), 0.0, (0, 0, 10, 10)),
         ((90, 80, 120, 120), 0.1, (87, 76, 100, 100)),
+        ((-1e308, 10, 1e308, 20), 1.0, (0, 0, 100, 30)),
     ],
 )
 def test_enlarged(box, margin, expected):
@@ -45,6 +47,15 @@ def test_cut_of_a_mode_that_png_does_not_know():
     Image.new('CMYK', (20, 10), (0, 255, 255, 0)).save(out, 'TIFF')
     face = Image.open(io.BytesIO(faces.cut(out.getvalue(), (0, 0, 10, 10), 0.0, name='x')))
     assert (face.format, face.mode, face.getpixel((5, 5))) == ('PNG', 'RGB', (255, 0, 0))
+
+
+def test_cut_of_16_bits_keeps_the_range_of_the_whole_picture():
+    values = np.full((10, 20), 65535, np.int32)
+    values[:, :10] = 200  # 0 of 255; alone it would look like a picture of 8 bits
+    out = io.BytesIO()
+    Image.fromarray(values).save(out, 'TIFF')
+    face = faces.cut(out.getvalue(), (0, 0, 10, 10), 0.0, name='x')
+    assert images.decode(face, 8).max() == 0
 
 
 @pytest.mark.parametrize('box', [(22, 0, 32, 10), (5, 5, 5, 8), (-9, 0, -1, 5), (8, 5, 4, 9)])

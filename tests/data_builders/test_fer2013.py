@@ -129,7 +129,8 @@ class TestMistakes:
         ('row', 'message'),
         [
             ('7,' + ' '.join(['1'] * 2304) + ',Training', 'line 2: label 7 is out of range'),
-            ('happy,' + ' '.join(['1'] * 2304) + ',Training', "line 2: .*'happy'"),
+            ('happy,1 2 3,Training', "line 2: the column emotion must hold .*, not 'happy'"),
+            (',1 2 3,Training', "line 2: the column emotion must hold a code 0..6, not ''"),
             ('0,1 2 3,Training', 'line 2: 3 pixels, expected 2304'),
             (
                 '0,' + ' '.join(['256'] * 2304) + ',Training',

@@ -125,11 +125,22 @@ class TestRules:
             ((1, 0, 1, 1, 4, 0, 0, 0, 1, 2), 'anger', 'anger'),  # 4 of 6 once single ones go
             ((0, 0, 0, 0, 0, 0, 0, 6, 4, 0), 'contempt', 'contempt'),
             ((0, 0, 0, 0, 0, 1, 0, 0, 0, 0), 'no majority', 'disgust'),
+            ((0,) * 10, 'no majority', 'no votes'),
         ],
     )
     def test_known_answers(self, numbers, majority, argmax):
         assert votes.majority(numbers) == majority
         assert votes.argmax(numbers) == argmax
+
+
+def test_rows_without_votes_are_left_out(layouts, tmp_path):
+    none = ','.join('0' * 10)
+    rows = [(none, *ROWS[0][1:]), *ROWS[1:-1], (none, *ROWS[-1][1:])]  # the last one is black
+    files = both(**{'FERPlus-master/fer2013new.csv': voted(rows)})
+    raw = layouts.plant(tmp_path / 'raw', files)
+    built = layouts.build('fer_plus/argmax', raw, tmp_path / 'out')
+    assert built.drops()['no votes'] == 2
+    assert 'fer_2.png' not in built.all
 
 
 class TestMistakes:

@@ -11,6 +11,7 @@ from data_builders.image_list import image_list_dataset_builder as image_list
 from data_builders.synthetic_faces.render import render_encoded
 from dmsrl_jax.data import corpora
 from dmsrl_jax.errors import InputError
+from experiments import prepare_text
 
 REAL = pathlib.Path(__file__).parents[2].parent / 'shared' / 'data' / 'muxspace'
 DEFAULTS = {name: default for name, (_, default, _) in image_list.options().items()}
@@ -159,6 +160,24 @@ class TestBuild:
         }
         assert report['splits']['train']['images'] == 1
         assert report['splits']['train']['classes']['happiness'] == 1
+
+    @pytest.mark.parametrize('labels', ['list', 'folders'])
+    def test_says_what_numbers_were_taken_for(self, tmp_path, labels):
+        text = 'images/3/a.png 3\nimages/0/b.png 0\n'
+        raw = folder(tmp_path / 'raw', ['3/a.png', '0/b.png'], text, 'list.txt')
+        _, report, _ = prepare(tmp_path, raw, labels=labels, codes='fer2013')
+        assert report['label_note'] == (
+            'numbers read as codes=fer2013: 0 anger, 1 disgust, 2 fear, 3 happiness, 4 sadness, '
+            '5 surprise, 6 neutral (--set codes=NAME for others)'
+        )
+        table = prepare_text.summary(tmp_path, report)
+        assert f'\nlabels: {report["label_note"]}\n' in table
+
+    def test_names_need_no_note(self, tmp_path):
+        raw = folder(tmp_path / 'raw', ['a.png'], 'path,label\na.png,anger\n')
+        _, report, _ = prepare(tmp_path, raw)
+        assert report['label_note'] == ''
+        assert 'labels:' not in prepare_text.summary(tmp_path, report)
 
     def test_same_picture_same_label_is_kept_once(self, tmp_path):
         raw = folder(tmp_path / 'raw', ['a.png'], 'image,emotion\na.png,fear\nb.png,fear\n')

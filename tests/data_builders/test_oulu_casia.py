@@ -95,6 +95,22 @@ def test_zip_without_the_wrapping_folder(layouts, tmp_path):
     assert built.labels() == expected('VL/Strong', peaks_only=True)
 
 
+def test_without_the_first_frame_there_is_no_neutral(layouts, tmp_path):
+    files = {f'VL/Strong/P00{p}/Fear/00{n}.jpeg': None for p in (1, 2) for n in range(9)}
+    for frame in range(3):
+        del files[f'VL/Strong/P001/Fear/00{frame}.jpeg']
+    built = layouts.build('oulu_casia', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out')
+    assert [file for file, label in built.labels().items() if label == 6] == [
+        'VL/Strong/P002/Fear/000.jpeg'
+    ]
+    assert len(built.all) == 7
+    assert built.report['drops'] == {
+        'neutral of a sequence whose first frames are missing': {
+            'count': 1, 'examples': ['P001/Fear'],
+        }
+    }  # fmt: skip
+
+
 def test_all_protocols_have_a_description():
     assert len(oulu_casia.PROTOCOLS) == 24
     assert oulu_casia.PROTOCOLS['ni_dark_peak3_cropped'] == (
@@ -104,6 +120,6 @@ def test_all_protocols_have_a_description():
 
 def test_protocol_that_is_not_there(layouts, raw, tmp_path):
     with pytest.raises(
-        InputError, match=r'no file like NI/Dark/<subject>/<expression>/<frame>\.jpe'
+        InputError, match=r'no file like NI/Dark/<subject>/<expression>/<frame>\.jpg'
     ):
         layouts.build('oulu_casia/ni_dark_peak3', raw, tmp_path)

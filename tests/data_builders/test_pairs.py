@@ -21,8 +21,8 @@ def small_trees():
     raf['list_patition_label.txt'] = ''.join(
         f'{s}_000{i}.jpg {i + 1}\n' for s in ('train', 'test') for i in range(7)
     )
-    ck = {f'{s}/001/{s}_001_0000000{i}.png': None for s in CK.values() for i in range(4)}
-    ck |= {f'{s}/001/{s}_001_00000003_emotion.txt': f'{code}.0' for code, s in CK.items()}
+    ck = {f'{s}/001/{s}_001_0000000{i}.png': None for s in CK.values() for i in range(1, 5)}
+    ck |= {f'{s}/001/{s}_001_00000004_emotion.txt': f'{code}.0' for code, s in CK.items()}
     yield 'raf_db/aligned', raf
     yield 'ck_plus/peak3_neutral', ck
     yield (

@@ -26,6 +26,10 @@ class TestFind:
             'no image by its name': {'count': 2, 'examples': ['film.mp4', 'list.csv']}
         }
 
+    def test_jfif_is_jpeg(self, layouts, tmp_path):
+        raw = layouts.plant(tmp_path / 'raw', {'a.jfif': layouts.draw('a', kind='JPEG')})
+        assert photos.find(raw, common.Drops()) == ['a.jfif']
+
     def test_no_image(self, layouts, tmp_path):
         layouts.plant(tmp_path / 'raw', {'IMG_1.HEIC': 'x'})
         with pytest.raises(InputError, match=r'no image below .*\.webp\); .* holds IMG_1\.HEIC'):
@@ -65,6 +69,15 @@ class TestBuild:
         options = {'labels': 'none', 'on_corrupt': 'drop'}
         built = layouts.build('image_list/cam', camera, tmp_path / 'out', **options)
         assert built.drops()['corrupt image'] == 1
+
+    def test_a_link_that_leads_nowhere_is_named_or_dropped(self, layouts, camera, tmp_path):
+        for name in ('x.png', 'y.png'):
+            (camera / name).symlink_to('/nowhere/a.png')
+        with pytest.raises(InputError, match=r'x\.png, a link to /nowhere/a\.png.*on_corrupt=drop'):
+            layouts.build('image_list/cam', camera, tmp_path / 'out', labels='none')
+        options = {'labels': 'none', 'on_corrupt': 'drop'}
+        built = layouts.build('image_list/cam', camera, tmp_path / 'out', **options)
+        assert built.drops()['corrupt image'] == 2
 
     def test_a_labelled_corpus_of_before_there_was_the_option(self, layouts, tmp_path):
         raw = layouts.plant(tmp_path / 'raw', {'a.png': None, 'list.txt': 'a.png 3\n'})

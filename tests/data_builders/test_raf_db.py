@@ -65,6 +65,15 @@ def folder(layouts, tmp_path_factory):
     return layouts.build('raf_db', root / 'raw', root / 'out')
 
 
+def test_the_sister_set_in_an_archive_without_its_top_folder(layouts, tmp_path):
+    files = aligned() | {'basic/EmoLabel/list_patition_label.txt': listing()}
+    raw = layouts.plant(tmp_path / 'raw', files)
+    inside = {name.partition('/')[2]: data for name, data in compound().items()}
+    inside['EmoLabel/list_patition_label.txt'] = 'train_00001.jpg 1\ntrain_00003.jpg 1\n'
+    layouts.pack(raw / 'compound.zip', inside)
+    assert layouts.build('raf_db', raw, tmp_path / 'out').labels() == LABELS
+
+
 class TestAligned:
     def test_labels_and_splits(self, folder):
         assert folder.report['corpus'] == 'raf_db/aligned'

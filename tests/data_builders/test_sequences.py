@@ -4,18 +4,20 @@ from data_builders import sequences
 
 
 @pytest.mark.parametrize(
-    ('frames', 'peaks', 'neutral', 'expected'),
+    ('frames', 'peaks', 'onset', 'expected'),
     [
-        ('abcdef', 3, True, [('a', 6), ('d', 3), ('e', 3), ('f', 3)]),
-        ('abcd', 3, True, [('a', 6), ('b', 3), ('c', 3), ('d', 3)]),
-        ('abc', 3, True, []),
-        ('abc', 3, False, [('a', 3), ('b', 3), ('c', 3)]),
-        ('abc', 1, False, [('c', 3)]),
-        ('', 1, False, []),
+        ('abcdef', 3, 'a', [('a', 6), ('d', 3), ('e', 3), ('f', 3)]),
+        ('abcd', 3, 'a', [('a', 6), ('b', 3), ('c', 3), ('d', 3)]),
+        ('bcdef', 3, 'a', [('d', 3), ('e', 3), ('f', 3)]),  # a later one is not neutral
+        ('bcdef', 3, 'b', [('b', 6), ('d', 3), ('e', 3), ('f', 3)]),
+        ('abc', 3, 'a', []),
+        ('abc', 3, None, [('a', 3), ('b', 3), ('c', 3)]),
+        ('abc', 1, None, [('c', 3)]),
+        ('', 1, None, []),
     ],
 )
-def test_to_peak(frames, peaks, neutral, expected):
-    assert sequences.to_peak(frames, 3, peaks=peaks, neutral=neutral) == expected
+def test_to_peak(frames, peaks, onset, expected):
+    assert sequences.to_peak(frames, 3, peaks=peaks, onset=onset) == expected
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,40 @@ def test_of_two_validation_archives_the_new_one_alone(layouts, tmp_path):
     assert built.all[f'Val/{name}']['image'] == new[f'Val_Aligned_Faces/{name}']
 
 
+def test_the_new_archive_replaces_the_old_folder(layouts, tmp_path):
+    old, new = (pictures('Val_Aligned_Faces', numbers) for numbers in ((1, 2), (2, 3)))
+    layouts.plant(tmp_path / 'raw', old)
+    new = {name: layouts.draw(f'new {name}') for name in new}
+    layouts.pack(tmp_path / 'raw/Val_Aligned_Faces_new.zip', new)
+    built = layouts.build('sfew/aligned', tmp_path / 'raw', tmp_path / 'out')
+    assert built.labels() == expected('Val', (2, 3))
+    for name, image in new.items():
+        assert built.all[name.replace('Val_Aligned_Faces', 'Val')]['image'] == image
+
+
+def test_an_archive_without_its_top_folder(layouts, tmp_path):
+    layouts.plant(tmp_path / 'raw/Val', pictures('Val_Aligned_Faces', (1,)))
+    inside = {name.partition('/')[2]: data for name, data in pictures('x', (2,)).items()}
+    layouts.pack(tmp_path / 'raw/Train_Aligned_Faces.zip', inside)
+    built = layouts.build('sfew/aligned', tmp_path / 'raw', tmp_path / 'out')
+    assert built.labels('train') == expected('Train', (2,))
+    assert built.labels('validation') == expected('Val', (1,))
+
+
+def test_a_split_in_folders_of_other_names_is_not_passed_over(layouts, tmp_path):
+    files = pictures('Val/Val_Aligned_Faces', (1,)) | pictures('Train/faces', (2,))
+    raw = layouts.plant(tmp_path / 'raw', files)
+    message = r'no image of the split train was found, though there is Train/faces.*needs Train_Al'
+    with pytest.raises(InputError, match=message):
+        layouts.build('sfew/aligned', raw, tmp_path / 'out')
+
+
+def test_frames_may_be_called_jpeg(layouts, tmp_path):
+    files = pictures('Train', (1,), 'JPEG') | pictures('Val', (2,))
+    built = layouts.build('sfew/frames', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out')
+    assert built.labels('train') == expected('Train', (1,), 'JPEG')
+
+
 @pytest.mark.parametrize('top', ['SFEW/{}', 'SFEW/{0}/{0}', 'SFEW/{}/imgs'])
 def test_whole_frames(layouts, tmp_path, top):
     files = pictures(top.format('Train'), (1,), 'jpg') | pictures(top.format('Val'), (2,))

@@ -49,7 +49,10 @@ class TestCsv:
         [
             ({'a.png': None}, r'found no file like sfew_2\.0_labels\.csv'),
             ({'sfew_2.0_labels.csv': 'image_name,label\na.png,1\n'}, 'no emotion, original_split'),
-            (copy('Film_0.png,9,awe,Train_Aligned_Faces'), "'awe'"),
+            (
+                copy('', 'Film_0.png,9,awe,Train_Aligned_Faces'),
+                r"sfew_2\.0_labels\.csv line 17: .*'awe'",
+            ),
         ],
     )
     def test_mistakes(self, layouts, tmp_path, files, message):

@@ -76,6 +76,16 @@ class TestFiles:
         assert (tree.read('a/1.txt'), tree.read('a_new/a/1.txt')) == (b'old', b'new')
         assert tree.find(r'a/\d\.txt')['a/1.txt'].path == 'a/1.txt'
 
+    def test_an_archive_beside_other_files_of_the_same_names(self, layouts, tmp_path, grow):
+        layouts.pack(tmp_path / 'raw/a_new.zip', {'a/1.txt': 'new', 'a/2.txt': 'new'})
+        tree = grow({'a/1.txt': 'plain'})
+        assert tree.files() == ['a/1.txt', 'a/2.txt', 'a_new.zip', 'a_new/a/1.txt']
+        assert [tree.read(found.path) for found in tree.find(r'a/\d\.txt').values()] == [
+            b'plain', b'new',
+        ]  # fmt: skip
+        found = tree.find(r'a_new/a/\d\.txt').values()
+        assert [tree.read(file.path) for file in found] == [b'new', b'new']
+
     def test_linked_folders_once(self, grow, tmp_path):
         (tmp_path / 'else').mkdir()
         (tmp_path / 'else/1.txt').touch()
@@ -118,6 +128,19 @@ class TestFind:
         layouts.pack(tmp_path / 'raw/a.zip', {'A/data/1.png': 'x'})
         assert grow({'b/data/1.png': 'x'}).find(r'data/1\.png')['data/1.png'].path == 'b/data/1.png'
 
+    def test_an_archives_name_is_as_good_as_a_folder(self, layouts, tmp_path, grow):
+        inner = layouts.pack(tmp_path / 'inner.zip', {'1.png': 'x'}).read_bytes()
+        layouts.pack(tmp_path / 'raw/w/train_set.tar', {'images/1.png': 'x'})
+        layouts.pack(tmp_path / 'raw/w/compound.zip', {'images/2.png': 'x', 'part.zip': inner})
+        tree = grow({'w/val_set/images/3.png': 'x'})
+        assert {key: file.path for key, file in tree.find(r'\w+_set/images/\d\.png').items()} == {
+            'train_set/images/1.png': 'w/images/1.png',
+            'val_set/images/3.png': 'w/val_set/images/3.png',
+        }
+        assert list(tree.find(r'compound/part/1\.png')) == ['compound/part/1.png']
+        assert list(tree.find(r'\d\.png', without='compound')) == ['1.png', '3.png']
+        assert tree.find(r'1\.png', without='compound')['1.png'].path == 'w/images/1.png'
+
     def test_without(self, grow):
         tree = grow({'basic/1.png': 'x', 'compound (1)/1.png': 'x', 'compound (1)/2.png': 'x'})
         found = tree.find(r'\d\.png', without=r'compound[^/]*')
@@ -133,6 +156,9 @@ class TestFind:
     ('pattern', 'text'),
     [
         (r'(?P<subject>S\d{3})/(?P<n>\d)\.png', '<subject>/<n>.png'),
+        (r'(?P<stem>(?P<part>a|b)_set/(?P<n>\d+))_exp\.npy', '<part>_set/<n>_exp.npy'),
+        (r'(?P<split>a|b)/(?P<word>\w+)/[^/]+\.(?:jpe?g|png)', '<split>/<word>/*.jpg'),
+        (r'S\d{3}/(?P<x>)x[^/]*/(?:[^/]+/)*a(?:/[^/]+)?_?b(_c)?\.png', 'S###/x*/ab.png'),
         (r'(?P<id>(?:train|test)_\d+)_aligned\.jpg', '<id>_aligned.jpg'),
         (r'VL/Strong\.txt', 'VL/Strong.txt'),
     ],
