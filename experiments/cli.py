@@ -1,5 +1,6 @@
 """What every command line shares: one clear line for mistakes, no traceback."""
 
+import logging
 import os
 import pathlib
 import platform
@@ -18,11 +19,15 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
         main: takes the arguments left over after flags (program name first), returns the exit
             status or None for success.
     """
-    from absl import app, flags, logging
+    from absl import app, flags
+    from absl import logging as absl_logging
 
     def guarded(argv: Sequence[str]) -> int | None:
         if not flags.FLAGS['verbosity'].present:
-            logging.set_verbosity(logging.WARNING)  # libraries tell their every step at INFO
+            absl_logging.set_verbosity(
+                absl_logging.WARNING
+            )  # libraries tell their every step at INFO
+        quiet()
         try:
             return main(argv)
         except InputError as error:
@@ -36,6 +41,40 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
             return 1
 
     app.run(guarded, flags_parser=_parse_flags)
+
+
+# What orbax logs of an error that it raises as well.
+_RAISED = (
+    '_SignalingThread.run() raised an exception',
+    'callback in background save thread',
+    'Finalize thread (%s) failed',
+)
+
+
+def quiet() -> None:
+    """Keeps off the screen what else is told of a failure that orbax raises.
+
+    When one array cannot be read or written, three threads of orbax log its traceback, and
+    TensorStore has one printed for each of the others, whose event loop is closed by then.
+    """
+    logging.getLogger('absl').addFilter(_is_not_raised)  # added twice it is there once
+    if not isinstance(sys.unraisablehook, _UnraisableHook):
+        sys.unraisablehook = _UnraisableHook(sys.unraisablehook)
+
+
+def _is_not_raised(record: logging.LogRecord) -> bool:
+    return not any(words in str(record.msg) for words in _RAISED)
+
+
+class _UnraisableHook:
+    """Passes on all but that an event loop is closed."""
+
+    def __init__(self, before: Callable[[Any], Any]):
+        self._before = before
+
+    def __call__(self, what: Any) -> None:
+        if str(what.exc_value) != 'Event loop is closed':
+            self._before(what)
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:
@@ -61,13 +100,27 @@ def _told(error: BaseException) -> str:
     for cause in reversed(chain):
         if isinstance(cause, InputError):
             return str(cause)
+    if isinstance(error, OSError) and not (path := _config_file()).is_file():
+        return f'there is no config file {path}; experiments/configs has some'
     words: Any = error
     while isinstance(words, BaseException):  # they come wrapped in one another
         words = words.args[0] if words.args else type(words).__name__
-    text = ' '.join(str(words).split())
     if isinstance(error, AttributeError | KeyError):
-        return f'the config has no field {text}; experiments/configs/common.py lists all'
-    return f'{text}; see --help'
+        field, _, guess = str(words).partition('\n')
+        close = guess.split('"')[1:2]  # Did you mean "alpha" instead of "alhpa"?
+        hint = f', perhaps {close[0]} is meant' if close else ''
+        where = 'experiments/configs/common.py and the files of dmsrl_jax/methods list all'
+        return f'the config has no field {field}{hint}; {where}'
+    return f'{" ".join(str(words).split())}; see --help'
+
+
+def _config_file() -> pathlib.Path:
+    """The file that `--config FILE:ARGUMENT` names."""
+    from absl import flags
+    from ml_collections import config_flags
+
+    name = config_flags.get_config_filename(flags.FLAGS['config'])
+    return pathlib.Path(name.partition(':')[0])
 
 
 def cache_compilations() -> None:

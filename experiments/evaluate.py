@@ -49,12 +49,17 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> int:
     if flag['split'] and not flag['corpus']:
         raise InputError('pass --corpus NAME with --split')
     from dmsrl_jax.data import corpora
-    from dmsrl_jax.training import from_config, mapping, restore, run
+    from dmsrl_jax.training import from_config, mapping, restore, run, state
 
     cli.cache_compilations()
     workdir = pathlib.Path(flag['workdir'])
     restored = restore.restore_model(workdir, at=flag['step'])
     config = restored.config
+    if not state.all_finite(restored.variables):
+        raise InputError(
+            f'the network of {workdir}, step {restored.step}, holds numbers that are not finite: '
+            'training went wrong or the checkpoint is damaged; take another --step or run'
+        )
     print(f'run: {workdir}, step {restored.step}')
     print(f'{config.method}, {config.source} -> {config.target}')
     chosen = mapping.devices()

@@ -7,6 +7,7 @@ on: one face, cropped, upright. Files that cannot be read are named and skipped;
 
 import json
 import pathlib
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +19,9 @@ from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import EXPRESSIONS
 from experiments import cli
 
-_FILE_WIDTH = 21
+# Beside the name of a file: seven probabilities, a space and the longest expression.
+_REST = 7 * 7 + 1 + max(map(len, EXPRESSIONS))
+_LEAST = 21
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -57,10 +60,16 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> int:
         batch_size=flag['batch_size'],
         on_error=skip,
     )
-    print(header())
+    width = file_width(list(map(str, paths)))
+    print(header(width))
     for path, probabilities in found:
+        if not np.isfinite(probabilities).all():
+            raise InputError(
+                f'the network of {flag["workdir"]} gives no finite numbers for {path}: training '
+                'went wrong or the checkpoint is damaged; take another run'
+            )
         rows[str(path)] = probabilities
-        print(row(str(path), probabilities), flush=True)
+        print(row(str(path), probabilities, width), flush=True)
     if flag['json']:
         _write(pathlib.Path(flag['json']), rows, skipped)
     if skipped:
@@ -68,28 +77,37 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> int:
     return 1 if skipped else 0
 
 
-def header() -> str:
+def file_width(names: Sequence[str]) -> int:
+    """Room for the longest name; on a terminal as much as its width leaves, 21 at least."""
+    longest = max(_LEAST, *map(len, names))
+    if not sys.stdout.isatty():  # a file or another program wants names whole
+        return longest
+    return max(_LEAST, min(longest, shutil.get_terminal_size().columns - _REST))
+
+
+def header(width: int) -> str:
     """Titles over the columns of `row`."""
     names = ''.join(f'{name[:6]:>7}' for name in EXPRESSIONS)
-    return f'{"file":<{_FILE_WIDTH}}{names} top'
+    return f'{"file":<{width}}{names} top'
 
 
-def row(name: str, probabilities: np.ndarray) -> str:
+def row(name: str, probabilities: np.ndarray, width: int) -> str:
     """One image: its name, the probability of each expression (* the highest), the expression.
 
     Args:
-        name: of the file; its middle is left out where it is too long.
+        name: of the file; its middle is left out where it is longer than `width`.
         probabilities: [C].
+        width: of the first column.
 
     Returns:
-        A line of at most 80 characters.
+        A line of at most `width` + 59 characters.
     """
     top = int(np.argmax(probabilities))
     cells = ''.join(
         f'{"*" if code == top else " "}{value:.3f}'.rjust(7)
         for code, value in enumerate(probabilities)
     )
-    return f'{shorten(name, _FILE_WIDTH):<{_FILE_WIDTH}}{cells} {EXPRESSIONS[top]}'
+    return f'{shorten(name, width):<{width}}{cells} {EXPRESSIONS[top]}'
 
 
 def shorten(name: str, width: int) -> str:

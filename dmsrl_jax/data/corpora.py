@@ -5,6 +5,7 @@ images come back as the encoded bytes that were stored.
 """
 
 import json
+import logging
 import os
 import pathlib
 import re
@@ -19,6 +20,8 @@ from dmsrl_jax.data.registry import registered as registered
 from dmsrl_jax.errors import InputError
 
 REPORT, LABELS = 'report.json', 'labels.npz'
+_LOG = logging.getLogger(__name__)
+_REPAIR = '%s is damaged (%s): %s; prepare the corpus again with --overwrite'
 _VERSION = re.compile(r'\d+\.\d+\.\d+')
 
 
@@ -95,10 +98,16 @@ def report(folder: str | os.PathLike[str]) -> dict[str, Any]:
         folder: a prepared corpus's folder, see `find`.
 
     Returns:
-        The content of its `report.json`; empty if there is none.
+        The content of its `report.json`; empty if there is none, or a damaged one (a warning
+        says so: the corpus itself can be used).
     """
     path = pathlib.Path(folder) / REPORT
-    return json.loads(path.read_text()) if path.is_file() else {}
+    try:
+        found = json.loads(path.read_text()) if path.is_file() else {}
+        return dict(found)
+    except (ValueError, TypeError) as error:  # no JSON, no text, or another kind of JSON
+        _LOG.warning(_REPAIR, path, error, 'it is left out')
+        return {}
 
 
 def load(name: str, split: str, *, data_dir: str | os.PathLike[str] | None = None) -> 'Corpus':
@@ -201,8 +210,14 @@ class Corpus:
         if not path.is_file():
             return None
         parts = _instructions(self.split, _builder(self.folder).info.splits)
-        with np.load(path) as stored:
-            return np.concatenate([stored[part.splitname][part.from_ : part.to] for part in parts])
+        try:
+            with path.open('rb') as file:  # which numpy would leave open where it fails
+                stored = np.load(file)
+                found = [stored[part.splitname][part.from_ : part.to] for part in parts]
+            return np.concatenate(found)
+        except Exception as error:  # whatever a cut or foreign file makes the reader raise
+            _LOG.warning(_REPAIR, path, error, 'labels are read from the images, which takes time')
+            return None
 
 
 def _plain(value: Any) -> Any:

@@ -54,14 +54,16 @@ def write(path: str | os.PathLike[str], state_dict: Mapping[str, np.ndarray]) ->
     arrays = {key: np.ascontiguousarray(value) for key, value in state_dict.items()}
     try:
         if path.suffix == '.safetensors':
-            _safetensors().save_file(arrays, path, metadata={'format': 'pt'})
+            path.write_bytes(_safetensors().save(arrays, metadata={'format': 'pt'}))
         elif path.suffix in ('.pth', '.pt'):
             torch = _torch(path)
-            torch.save({key: torch.from_numpy(value.copy()) for key, value in arrays.items()}, path)
+            tensors = {key: torch.from_numpy(value.copy()) for key, value in arrays.items()}
+            with path.open('wb') as file:
+                torch.save(tensors, file)
         else:
             raise InputError(f'{str(path)!r}: weights are written to .safetensors, .pth or .pt')
     except OSError as error:
-        raise InputError(f'cannot write {str(path)!r}: {error}') from error
+        raise InputError(f'cannot write {str(path)!r}: {error}; name another file') from error
 
 
 def unwrap(state: Any, *, where: str = 'the checkpoint') -> dict[str, np.ndarray]:

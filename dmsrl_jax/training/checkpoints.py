@@ -81,9 +81,10 @@ class Checkpoints:
                     state=ocp.args.StandardRestore(abstract), data=ocp.args.JsonRestore()
                 ),
             )
-        except (ValueError, OSError, KeyError) as error:
+        except Exception as error:  # for cut data orbax raises just this
+            reason = str(error.__cause__ or error).partition('\n')[0][:500]
             raise InputError(
-                f'checkpoint {self._folder}/{step} cannot be read into this model: {error}. If it '
+                f'checkpoint {self._folder}/{step} cannot be read into this model: {reason}. If it '
                 'is damaged, remove that folder: the run goes on from the one before'
             ) from error
         return restored['state'], restored['data']

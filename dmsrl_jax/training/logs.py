@@ -4,17 +4,25 @@ import json
 import pathlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
-SHOWN = ('loss', 'classification', 'margin', 'mutual_information', 'coverage')
+# Shown before what a method names, and not a second time.
+_FIRST = ('loss', 'classification')
+_LAST = ('images_per_second', 'gradient_norm')
 
 
 class RunLog:
     """Writes metrics of a run; a resumed run first forgets what lies after its checkpoint."""
 
     def __init__(
-        self, workdir: pathlib.Path, *, total_steps: int, start: int, stream: TextIO | None = None
+        self,
+        workdir: pathlib.Path,
+        *,
+        total_steps: int,
+        start: int,
+        shown: Sequence[str] | None = None,
+        stream: TextIO | None = None,
     ):
         """Opens the files.
 
@@ -22,6 +30,8 @@ class RunLog:
             workdir: folder of the run.
             total_steps: length of the run, for the progress bar.
             start: the step that the run goes on from; later lines of an earlier try are removed.
+            shown: names of the metrics that people see besides the loss and its classification
+                term; None for all.
             stream: where people read along, standard error by default.
         """
         from tensorboardX import SummaryWriter
@@ -37,7 +47,7 @@ class RunLog:
             if self._stream.isatty()
             else None
         )
-        self._total, self._start = total_steps, start
+        self._total, self._start, self._shown = total_steps, start, shown
         self._begun = time.monotonic()
 
     def write(self, step: int, metrics: Mapping[str, float], *, show: bool = True) -> None:
@@ -50,7 +60,9 @@ class RunLog:
             self._show(step, metrics)
 
     def _show(self, step: int, metrics: Mapping[str, float]) -> None:
-        shown = {name: f'{metrics[name]:.3g}' for name in SHOWN if name in metrics}
+        others = [name for name in metrics if name not in _FIRST + _LAST]
+        names = [*_FIRST, *(others if self._shown is None else self._shown)]
+        shown = {name: f'{metrics[name]:.3g}' for name in names if name in metrics}
         speed = (
             f'{metrics["images_per_second"]:.0f} img/s' if 'images_per_second' in metrics else ''
         )
@@ -101,17 +113,21 @@ def _truncate(path: pathlib.Path, start: int) -> None:
     if not path.exists():
         return
     kept = []
-    for line in path.read_text().splitlines():
+    for line in path.read_bytes().splitlines():
         try:
             if json.loads(line)['step'] <= start:
-                kept.append(line)
-        except (json.JSONDecodeError, KeyError, TypeError):
+                kept.append(line.decode())
+        except (ValueError, KeyError, TypeError):  # no JSON, or bytes that are no text
             break
-    path.write_text(''.join(f'{line}\n' for line in kept))
+    _replace(path, ''.join(f'{line}\n' for line in kept))
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
     """Writes a JSON file whole or not at all."""
+    _replace(path, json.dumps(value, indent=2) + '\n')
+
+
+def _replace(path: pathlib.Path, text: str) -> None:
     part = path.with_name(path.name + '.part')
-    part.write_text(json.dumps(value, indent=2) + '\n')
+    part.write_text(text)
     part.replace(path)

@@ -208,7 +208,7 @@ class _Loop:
         return scores
 
     def _save(self, state: TrainState) -> None:
-        if not all_finite(state):
+        if not all_finite((state.params, state.average, state.batch_stats)):
             raise InputError(
                 f'step {int(state.step)}: parameters not finite. {self._kept()}; lower '
                 'optimizer.learning_rate'

@@ -133,8 +133,8 @@ def _read(
     try:
         _check_shapes(wanted, handler.metadata(path).tree)
         return number, handler.restore(path, args=arguments)
-    except (ValueError, OSError, KeyError, TypeError) as error:
-        reason = str(error).partition('\n')[0][:300]
+    except Exception as error:  # for cut data orbax raises just this
+        reason = str(error.__cause__ or error).partition('\n')[0][:500]
         raise InputError(
             f'checkpoint {folder}/{number} cannot be read into the model of config.json: {reason}. '
             'If it is damaged, remove that folder: the one before is used then'

@@ -79,9 +79,9 @@ def create(
     )
 
 
-def all_finite(state: TrainState) -> bool:
-    """Whether every parameter, averages and statistics included, is a number."""
-    return bool(_all_finite((state.params, state.average, state.batch_stats)))
+def all_finite(tree: Any) -> bool:
+    """Whether every number of a pytree of arrays is one: neither NaN nor infinite."""
+    return bool(_all_finite(tree))
 
 
 @jax.jit

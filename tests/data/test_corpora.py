@@ -1,5 +1,7 @@
 import pathlib
 import pickle
+import re
+import shutil
 import subprocess
 import sys
 
@@ -90,6 +92,24 @@ class TestCorpus:
         monkeypatch.setattr(corpora, 'LABELS', 'absent.npz')
         np.testing.assert_array_equal(load(data_dir, 'all').labels(), expected)
 
+    @pytest.mark.parametrize('damage', ['cut', 'text', 'no split', 'too few', 'too many', 'array'])
+    def test_damaged_stored_labels_are_read_from_the_records(self, data_dir, tmp_path, damage):
+        folder = data_dir / 'synthetic_faces/studio/1.1.0'
+        copy = shutil.copytree(folder, tmp_path / 'synthetic_faces/studio/1.1.0')
+        path, expected = copy / 'labels.npz', load(data_dir, 'all').labels()
+        if damage == 'cut':
+            path.write_bytes(path.read_bytes()[:100])
+        elif damage == 'text':
+            path.write_text('overwritten')
+        elif damage == 'array':
+            with path.open('wb') as file:
+                np.save(file, np.zeros(29, np.int32))
+        else:
+            wrong = {'train': np.full({'too few': 19}.get(damage, 21), 6, np.int32)}
+            wrong |= {} if damage == 'no split' else {'test': np.full(9, 6, np.int32)}
+            np.savez(path, **wrong)
+        np.testing.assert_array_equal(load(tmp_path, 'all').labels(), expected)
+
     def test_labels_read_no_record(self, data_dir, monkeypatch):
         corpus = load(data_dir, 'train')
         monkeypatch.setattr(corpora.Corpus, '__getitem__', None)
@@ -152,6 +172,12 @@ class TestNames:
         assert report['splits']['test']['images'] == 9
         assert report['options']['size'] == 32
         assert corpora.report(tmp_path) == {}
+
+    @pytest.mark.parametrize('content', [b'{', b'\xff', b'[1]'])
+    def test_a_damaged_report_is_a_warning(self, tmp_path, content, caplog):
+        (tmp_path / 'report.json').write_bytes(content)
+        assert corpora.report(tmp_path) == {}
+        assert re.search(r'report\.json is damaged .*again with --overwrite', caplog.text)
 
 
 class TestMistakes:

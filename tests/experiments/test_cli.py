@@ -1,9 +1,11 @@
 import pathlib
 import subprocess
 import sys
+import types
 
 import jax
 import pytest
+from absl import logging as absl_logging
 
 from experiments import cli
 
@@ -127,3 +129,51 @@ def test_a_cache_folder_that_cannot_be_written_is_a_warning(
     assert line.startswith('warning: compiled programs are not kept, ')
     assert str(tmp_path / 'file') in line
     assert line.endswith('JAX_COMPILATION_CACHE_DIR names another folder')
+
+
+# No file may be longer than 100 kB; the arrays of this state are.
+FULL_DISK = """
+import pathlib, resource, signal, sys
+import numpy as np
+from dmsrl_jax.errors import InputError
+from dmsrl_jax.training.checkpoints import Checkpoints
+from dmsrl_jax.training.state import TrainState
+from experiments import cli
+
+random = np.random.default_rng(0)
+fields = dict.fromkeys(TrainState.__dataclass_fields__)
+params = {str(i): random.normal(size=(200, 200)) for i in range(20)}
+state = TrainState(**{**fields, 'step': np.int32(1), 'params': params})
+cli.quiet()
+checkpoints = Checkpoints(pathlib.Path(sys.argv[1]))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    checkpoints.save(state, {})
+    checkpoints.wait()
+except InputError as error:
+    print(error)
+"""
+
+
+def test_what_orbax_raises_is_not_told_besides(monkeypatch, caplog):
+    told = []
+    monkeypatch.setattr(sys, 'unraisablehook', told.append)
+    for _ in range(2):
+        cli.quiet()
+    for text in ('Event loop is closed', 'another'):
+        sys.unraisablehook(types.SimpleNamespace(exc_value=RuntimeError(text)))
+    assert [str(what.exc_value) for what in told] == ['another']
+    absl_logging.error('[thread=%s] _SignalingThread.run() raised an exception: %s', 'x', 'y')
+    absl_logging.error('[process=0] Failed to remove checkpoint')
+    assert [record.message for record in caplog.records if record.levelname == 'ERROR'] == [
+        '[process=0] Failed to remove checkpoint'
+    ]
+
+
+def test_a_full_disk_while_a_checkpoint_is_written_is_one_error(tmp_path):
+    done = subprocess.run(
+        [sys.executable, '-c', FULL_DISK, str(tmp_path)], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.stdout.startswith('could not write a checkpoint to ')
+    assert 'Traceback' not in done.stderr

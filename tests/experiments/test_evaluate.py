@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -180,6 +181,17 @@ def test_damaged_config_and_checkpoint(run_copy):
             path.write_bytes(b'')
     with pytest.raises(InputError, match='cannot be read into the model'):
         call('--workdir', run_copy)
+
+
+def test_a_network_of_no_finite_numbers_is_refused(run_copy, monkeypatch):
+    whole = restore.restore_model(run_copy)
+    head = {**whole.variables['params']['head'], 'bias': np.full(7, np.nan, np.float32)}
+    params = {**whole.variables['params'], 'head': head}
+    bad = dataclasses.replace(whole, variables={**whole.variables, 'params': params})
+    monkeypatch.setattr(restore, 'restore_model', lambda workdir, at: bad)
+    with pytest.raises(InputError, match=r'step 3, holds numbers that are not finite'):
+        call('--workdir', run_copy)
+    assert not list(run_copy.glob('evaluation*'))
 
 
 def test_config_of_another_model_does_not_fit(run_copy):

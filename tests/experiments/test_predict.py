@@ -1,6 +1,8 @@
+import dataclasses
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from absl import flags
@@ -55,7 +57,7 @@ def test_prints_and_writes_one_row_per_image_in_order(tiny_run, faces, tmp_path,
             for name, value in values.items()
         ]
         assert line.endswith(entry['expression'])
-        assert len(line) <= 80
+        assert line.startswith(f'{entry["file"]} ')  # whole: this is no terminal
 
 
 def test_the_batch_size_and_the_way_to_name_images_change_nothing(tiny_run, faces, tmp_path):
@@ -103,6 +105,15 @@ def test_unreadable_files_are_named_and_skipped(tiny_run, faces, tmp_path, capsy
     ]
 
 
+def test_a_network_of_no_finite_numbers_is_refused(tiny_run, faces, capsys, monkeypatch):
+    whole = restore.restore_model(tiny_run)
+    bad = dataclasses.replace(whole, variables=jax.tree.map(lambda x: x * np.nan, whole.variables))
+    monkeypatch.setattr(restore, 'restore_model', lambda workdir: bad)
+    with pytest.raises(InputError, match=r'gives no finite numbers for .*0\.jpg'):
+        call('--workdir', tiny_run, faces)
+    assert 'nan' not in capsys.readouterr().out
+
+
 def test_mistakes_of_the_caller(tiny_run, faces, tmp_path):
     with pytest.raises(InputError, match='pass --workdir DIR'):
         call(faces)
@@ -142,10 +153,21 @@ def test_row_marks_the_highest_and_fits_the_terminal():
     for top in range(7):
         probabilities = np.full(7, 0.05)
         probabilities[top] = 0.7
-        line = predict.row('a/very/long/path/to/some/picture.png', probabilities)
+        line = predict.row('a/very/long/path/to/some/picture.png', probabilities, 21)
         assert len(line) <= 80
         assert line.count('*') == 1
         assert '*0.700' in line
         assert line.endswith(EXPRESSIONS[top])
         assert line.index('0.050') > 20
-    assert len(predict.header()) <= 80
+    assert len(predict.header(21)) <= 80
+
+
+@pytest.mark.parametrize(
+    ('columns', 'width'), [(80, 21), (60, 21), (89, 30), (200, 40)], ids=lambda n: str(n)
+)
+def test_the_width_of_a_terminal_is_for_names(monkeypatch, columns, width):
+    monkeypatch.setenv('COLUMNS', str(columns))
+    monkeypatch.setattr('sys.stdout.isatty', lambda: True)
+    assert predict.file_width(['x' * 40, 'y']) == width
+    line = predict.row('x' * 40, np.eye(7)[3], width)  # happiness, the longest
+    assert len(line) <= max(columns, 80)

@@ -73,7 +73,7 @@ class Script:
         self.first = {'normal': [turn], 'uniform': [zoom, blur]}
 
     def normal(self, loc, scale, size=None):
-        drawn = self.first['normal'].pop(0) if self.first['normal'] else 0.0 * loc
+        drawn = self.first['normal'].pop(0) if self.first['normal'] else loc
         return np.full(size, drawn) if size else drawn
 
     def uniform(self, low, high, size=None):
@@ -87,6 +87,12 @@ def seen(bar, **script):
     image.paste(255, bar)
     after = shifted_copy.shifted(Script(**script), image)
     return np.asarray(after.convert('RGB'), float)[..., 0] / 255
+
+
+def test_the_camera_darkens_by_a_gamma_above_one():
+    grey = shifted_copy.shifted(Script(), Image.new('RGB', (48, 48), (128, 128, 128)))
+    expected = 255 * (128 / 255) ** np.exp(0.3) * np.array([1.0, 0.9, 0.75])
+    np.testing.assert_allclose(np.asarray(grey, float)[24, 24], expected, atol=3)
 
 
 def test_a_zoom_above_one_makes_the_face_smaller():

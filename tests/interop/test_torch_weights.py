@@ -15,6 +15,7 @@ from absl import flags
 from dmsrl_jax import models
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.interop import torch_files, torch_keys, torch_weights
+from dmsrl_jax.models.multilevel import window_side
 from experiments import weights
 from experiments.pytorch_baseline import models as torch_models
 
@@ -129,6 +130,29 @@ def test_files(state_dict, suffix, tmp_path):
     torch_weights.save(path, NAME, variables)
     same(torch_weights.load(NAME, path), variables)
     same(torch_weights.load(NAME, str(path)), variables)
+
+
+@pytest.mark.parametrize('suffix', ['.safetensors', '.pth'])
+def test_a_place_that_cannot_be_written(state_dict, suffix, tmp_path):
+    with pytest.raises(InputError, match=rf'cannot write .*nowhere/w\{suffix}.*No such file'):
+        torch_files.write(tmp_path / f'nowhere/w{suffix}', state_dict)
+
+
+@pytest.mark.parametrize('length', range(1, 15))
+def test_complete_weights_tell_a_size_at_which_they_fit(length):
+    window = window_side(length)
+    dense = {'sp_unit1.localnet.10.weight': np.zeros((512, 64 * window * window))}
+    size = torch_keys.image_size('vgg16_multilevel', dense)
+    assert size % 32 == 0
+    assert size >= 32 * length
+    assert window_side(size // 32) == window
+
+
+def test_the_size_that_complete_weights_were_made_for():
+    sizes = {2: 64, 5: 224}  # by the side of their windows
+    for window, size in sizes.items():
+        dense = {'sp_unit1.localnet.10.weight': np.zeros((512, 64 * window * window))}
+        assert torch_keys.image_size('vgg16_multilevel', dense) == size
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,13 @@ def test_alignment_changes_nothing_at_strength_0_or_equal_shares():
         np.testing.assert_allclose(found, PROBABILITIES, rtol=1e-6)
 
 
+def test_alignment_trusts_a_class_that_is_rare_but_predicted():
+    predicted, expected = jnp.array([0.98, 0.02]), jnp.array([0.5, 0.5])
+    found = rules.aligned(jnp.array([[0.9, 0.1]]), predicted, expected, strength=1.0)
+    scaled = np.array([0.9 / 0.98, 0.1 / 0.02])
+    np.testing.assert_allclose(found, [scaled / scaled.sum()], rtol=1e-6)
+
+
 def test_alignment_is_finite_where_a_class_is_never_predicted_or_expected():
     shares = jnp.array([1.0, 0.0, 0.0])
     for predicted, expected in ((shares, jnp.full(3, 1 / 3)), (jnp.full(3, 1 / 3), shares)):

@@ -125,6 +125,16 @@ def test_a_damaged_checkpoint_and_the_way_out(trained, copy):
     checkpoints.close()
 
 
+def test_cut_data_is_a_damaged_checkpoint(trained, copy):
+    for path in (copy / 'checkpoints/3/state/ocdbt.process_0/d').iterdir():
+        path.write_bytes(path.read_bytes()[:100])
+    checkpoints = Checkpoints(copy)
+    with pytest.raises(InputError, match='If it is damaged, remove that folder') as caught:
+        checkpoints.restore(trained.state)
+    assert '\n' not in str(caught.value)
+    checkpoints.close()
+
+
 def test_a_full_disk(trained, tmp_path, monkeypatch):
     checkpoints = Checkpoints(tmp_path)
     monkeypatch.setattr(checkpoints._manager, 'save', no_more_space)

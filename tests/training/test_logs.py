@@ -2,6 +2,7 @@
 
 import io
 import json
+import pathlib
 
 import pytest
 
@@ -13,8 +14,9 @@ class Terminal(io.StringIO):
         return True
 
 
-def open_log(tmp_path, *, start=0, stream=None):
-    return logs.RunLog(tmp_path, total_steps=10, start=start, stream=stream or io.StringIO())
+def open_log(tmp_path, *, start=0, stream=None, shown=('margin', 'mutual_information')):
+    stream = stream or io.StringIO()
+    return logs.RunLog(tmp_path, total_steps=10, start=start, stream=stream, shown=shown)
 
 
 def lines(tmp_path):
@@ -41,13 +43,28 @@ def test_a_resumed_run_forgets_what_came_after_its_checkpoint(tmp_path):
     assert [(x['step'], x['loss']) for x in lines(tmp_path)] == [(1, 1), (2, 2), (3, 3), (4, 40)]
 
 
-@pytest.mark.parametrize('tail', ['{"step": 2, "lo', '{"loss": 1.0}\n', 'null\n', '\x00\x00\x00'])
+@pytest.mark.parametrize(
+    'tail', [b'{"step": 2, "lo', b'{"loss": 1.0}\n', b'null\n', b'\x00\x00\x00', b'\xff\xfe{\n']
+)
 def test_a_line_cut_short_by_a_kill_goes(tmp_path, tail):
-    (tmp_path / 'metrics.jsonl').write_text('{"step": 1, "loss": 1.0}\n' + tail)
+    (tmp_path / 'metrics.jsonl').write_bytes(b'{"step": 1, "loss": 1.0}\n' + tail)
     log = open_log(tmp_path, start=5)
     log.write(6, {'loss': 6.0})
     log.close()
     assert [line['step'] for line in lines(tmp_path)] == [1, 6]
+
+
+def test_a_kill_while_the_log_is_cut_loses_nothing(tmp_path, monkeypatch):
+    text = '{"step": 1, "loss": 1.0}\n{"step": 2, "loss": 1.0}\n'
+    (tmp_path / 'metrics.jsonl').write_text(text)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pathlib.Path, 'replace', killed)
+    with pytest.raises(KeyboardInterrupt):
+        open_log(tmp_path, start=1)
+    assert (tmp_path / 'metrics.jsonl').read_text() == text
 
 
 def test_a_fresh_run_starts_an_empty_file(tmp_path):
@@ -70,6 +87,23 @@ def test_plain_lines_without_a_terminal(tmp_path):
     assert 'other' not in first
     assert second == 'hello'
     assert '\r' not in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ('shown', 'told'),
+    [
+        (None, 'loss 1, classification 2, domain 3, entropy 4'),
+        ((), 'loss 1, classification 2'),
+        (('entropy', 'absent'), 'loss 1, classification 2, entropy 4'),
+    ],
+)
+def test_a_method_says_what_is_shown(tmp_path, shown, told):
+    stream = io.StringIO()
+    log = open_log(tmp_path, stream=stream, shown=shown)
+    metrics = {'domain': 3, 'entropy': 4, 'gradient_norm': 5, 'classification': 2, 'loss': 1}
+    log.write(5, metrics)
+    log.close()
+    assert stream.getvalue().startswith(f'step 5/10, {told}, 0 s left')
 
 
 def test_one_bar_on_a_terminal(tmp_path):

@@ -81,6 +81,12 @@ def test_each_group_has_its_own_settings():
     assert sorted(made) == ['backbone', 'critic']
 
 
+def test_adamw_decays_beside_the_gradient():
+    settings = {**SETTINGS, 'name': 'adamw', 'weight_decay': 1.0}
+    # Adam's first step is the sign of the gradient; 1 * p = 2 joins it, times the rate.
+    assert step_of(settings, 'head', p=2.0) == pytest.approx(-0.1 * (1 + 2), rel=1e-4)
+
+
 def test_settings_are_not_changed():
     settings = {**SETTINGS, 'groups': {'head': {'multiplier': 10.0}}}
     for _ in range(2):
@@ -155,6 +161,15 @@ def test_defaults_are_the_releases():
         ({'groups': {'head': {'momentun': 1}}}, "group 'head' have unknown fields momentun"),
         ({'name': 'lion'}, "unknown optimizer 'lion'; there are: sgd, adamw"),
         ({'schedule': 'poly'}, "unknown learning-rate schedule 'poly'"),
+        ({'learning_rate': -1.0}, "optimizer.learning_rate of group 'head' must be positive, got"),
+        ({'learning_rate': float('nan')}, 'learning_rate .* must be positive, got nan'),
+        ({'decay': 0.0}, 'optimizer.decay of .* must be positive, got 0.0'),
+        ({'adaptation': -0.5}, 'optimizer.adaptation .* must be positive'),
+        ({'momentum': 1.0}, r'optimizer.momentum of .* must be in \[0, 1\), got 1.0'),
+        ({'weight_decay': float('inf')}, 'optimizer.weight_decay .* must be at least 0, got inf'),
+        ({'warmup_steps': -1}, 'optimizer.warmup_steps .* must be at least 0, got -1'),
+        ({'clip_norm': -1.0}, 'optimizer.clip_norm .* must be at least 0'),
+        ({'groups': {'head': {'multiplier': -1.0}}}, 'groups.head.multiplier must be at least 0'),
     ],
 )
 def test_mistakes(settings, message):

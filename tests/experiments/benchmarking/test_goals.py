@@ -85,6 +85,18 @@ def test_goals_of_a_gpu():
     ]
 
 
+def test_just_below_a_goal_is_not_met():
+    cpu = {
+        'step': [row('PyTorch eager', 100.0, 1.0), row('ours shard_map', 99.0, 0.99)],
+        'end_to_end': [row('ours shard_map', 93.0), row('ours shard_map, in memory', 93.9)],
+        'pipeline': [row('ours grain', 199.0, 1.99)],
+    }
+    steps = [row('PyTorch compile', 100.0, 1.5), row('ours shard_map', 124.0, 1.9, share=0.44)]
+    gpu = goals.of(result({'step': steps}, dtype='bfloat16', platform='gpu'))
+    found = [goal.met for goal in (*goals.of(result(cpu)), *gpu)]
+    assert found == [False] * 6
+
+
 def test_what_was_not_measured_is_no_goal():
     assert goals.of(result({'step': [row('PyTorch eager', 1.0, 1.0)], 'latency': []})) == []
     assert goals.of(result({'step': [row('ours shard_map', 1.0)]})) == []
