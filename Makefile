@@ -25,8 +25,8 @@ demo: $(VENV)/.installed  ## draw synthetic faces, train without and with adapta
 	@echo 'next: $(BIN)/python experiments/evaluate.py --workdir $(DEMO)/dmsrl/seed0'
 	@echo '      $(BIN)/python experiments/predict.py --workdir $(DEMO)/dmsrl/seed0 IMAGE...'
 
-test: $(VENV)/.installed-test  ## run all tests
-	@$(BIN)/python -m pytest tests
+test: $(VENV)/.installed-test  ## run all tests, a process per core (at most four)
+	@$(BIN)/python -m pytest tests --numprocesses logical --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.installed-test  ## ruff (rules and format) and mypy
 	@$(BIN)/ruff check .

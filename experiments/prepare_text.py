@@ -32,6 +32,8 @@ def summary(folder: pathlib.Path, report: dict[str, Any]) -> str:
         more = ', ...' if found['count'] > len(found['examples']) else ''
         lines.append(f'  {found["count"]:6d}  {reason}: {examples}{more}')
     lines += counts.describe(report.get('counts', []))
+    if report.get('label_note'):
+        lines.append(f'labels: {report["label_note"]}')
     if report.get('split_note'):
         lines.append(f'split: {report["split_note"]}')
     if 'faces' in report:
@@ -59,14 +61,22 @@ def next_command(name: str, data_dir: str | None) -> str:
     """What to type next: train on this corpus and another one, or prepare another one."""
     prepared = corpora.prepared(data_dir)
     unlabelled = {key for key, path in prepared.items() if is_unlabelled(corpora.report(path))}
-    sources = [other for other in prepared if other not in {name, *unlabelled}]
+    drawn = name.startswith('synthetic')
+    sources = [
+        other
+        for other in prepared
+        # Drawn faces and photographs are far apart: no pair to begin with.
+        if other not in {name, *unlabelled} and other.startswith('synthetic') == drawn
+    ]
     where = f' --data_dir {data_dir}' if data_dir else ''
     if sources:
         pair = f'{sources[0]},{name}'
-    elif name not in unlabelled and unlabelled:
+    elif name not in unlabelled and unlabelled and not drawn:
         pair = f'{name},{min(unlabelled)}'
     else:
-        other = 'synthetic_faces/studio' if not name.startswith('synthetic') else 'fer2013'
+        other = 'image_list/NAME --manual_dir DIR'
+        if drawn:
+            other = f'synthetic_faces/{"studio" if name.endswith("/wild") else "wild"}'
         command = f'{python_command()} experiments/prepare.py --corpus {other}{where}'
         return f'next: prepare a second corpus, {command}'
     data = f' --config.data_dir={data_dir}' if data_dir else ''

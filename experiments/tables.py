@@ -9,11 +9,13 @@ repeated, so a stopped table goes on; `--jobs 2` runs two at a time.
 
 import concurrent.futures
 import contextlib
+import itertools
 import json
 import multiprocessing
 import pathlib
 import runpy
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,6 +40,12 @@ BLIND = {
     'target density': ('criteria', 'density'),
 }
 
+_CRITERIA = (
+    'Criteria in nats, of predictions on target images; none is a proof (docs/choices.md):',
+    'entropy: less is surer; information: more is surer, and uses more classes;',
+    'density: more has neighbours that agree.',
+)
+
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines the flags of this command (not at import: other commands use the same names)."""
@@ -55,22 +63,22 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
-    """Runs what is missing, prints the table, writes `table.md` and `table.json`."""
+    """Runs what is missing, prints the table, writes it (`table.md` and `.json`, `blind.md`)."""
     flag: dict[str, Any] = values.flag_values_dict()
-    config, seeds = flag['config'], flag['seeds']
+    config = flag['config']
     if len(argv) > 1:
         raise InputError(f'unexpected arguments: {" ".join(argv[1:])}; see --help')
     if config is None or not flag['workdir']:
         raise InputError('pass --config FILE (one that has rows) and --workdir DIR')
-    workdir = pathlib.Path(flag['workdir'])
+    workdir, seeds = pathlib.Path(flag['workdir']), _seeds(flag['seeds'])
     path = config_flags.get_config_filename(values['config']).partition(':')[0]
     rows = _rows(path, flag['rows'])
     plan = [
-        (workdir / name / f'seed{seed}', _changed(config, changes, int(seed)))
+        (workdir / name / f'seed{seed}', _changed(config, changes, seed))
         for seed in seeds
         for name, changes in rows.items()
     ]
-    _run_all(plan, flag['jobs'])
+    _run_all(plan, flag['jobs'], quiet=flag['blind'])
     results = {
         name: [
             json.loads((workdir / name / f'seed{seed}' / 'result.json').read_text())
@@ -79,10 +87,23 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
         for name in rows
     }
     text = blind_table(results) if flag['blind'] else table(results)
+    path = workdir / ('blind.md' if flag['blind'] else 'table.md')
     print(text)
-    (workdir / 'table.md').write_text(text + '\n')
-    (workdir / 'table.json').write_text(json.dumps(results, indent=1) + '\n')
-    print(f'runs: {workdir}/<row>/seed<n>   table: {workdir}/table.md')
+    path.write_text(text + '\n')
+    if not flag['blind']:
+        path.with_suffix('.json').write_text(json.dumps(results, indent=1) + '\n')
+    print(f'runs: {workdir}/<row>/seed<n>   table: {path}')
+
+
+def _seeds(texts: Sequence[str]) -> list[int]:
+    numbers = [int(text) for text in texts if text.isdecimal()]
+    # A seed twice would count one run as two.
+    if not texts or len(set(numbers)) < len(texts):
+        raise InputError(
+            f'--seeds takes different whole numbers from 0 on, such as 0,1,2, got '
+            f'{",".join(texts)!r}'
+        )
+    return numbers
 
 
 def _rows(path: str, chosen: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -103,27 +124,43 @@ def _changed(base: Any, changes: Mapping[str, Any], seed: int) -> Any:
     return config.lock()
 
 
-def _run_all(plan: list[tuple[pathlib.Path, Any]], jobs: int) -> None:
-    from dmsrl_jax.training.workdirs import claim
+def _run_all(plan: list[tuple[pathlib.Path, Any]], jobs: int, *, quiet: bool) -> None:
+    from dmsrl_jax.training.workdirs import claim, finished
 
     cli.cache_compilations()
     for path, config in plan:
         # A finished run of another config must not end up in this table.
         if (path / 'config.json').exists():
             claim(path, config)
-    todo = [(path, config) for path, config in plan if not (path / 'result.json').exists()]
+    todo = [(path, config) for path, config in plan if finished(path) is None]
     if jobs == 1:
         for number, (path, config) in enumerate(todo):
             print(f'[{number + 1}/{len(todo)}] {path}', flush=True)
-            _run(path, config)
+            # What a run says names its accuracy on target.
+            (_run_logged if quiet else _run)(path, config)
         return
-    context = multiprocessing.get_context('spawn')
-    start = parallel.end_with_parent
+    _run_pooled(todo, jobs)
+
+
+def _run_pooled(todo: list[tuple[pathlib.Path, Any]], jobs: int) -> None:
+    """Runs several at a time; none is begun after the first that fails."""
+    context, start = multiprocessing.get_context('spawn'), parallel.end_with_parent
     with concurrent.futures.ProcessPoolExecutor(jobs, context, initializer=start) as pool:
-        waiting = {pool.submit(_run_logged, path, config): path for path, config in todo}
-        for number, done in enumerate(concurrent.futures.as_completed(waiting)):
-            done.result()
-            print(f'[{number + 1}/{len(todo)}] {waiting[done]}', flush=True)
+        # No more than are running: the pool cannot call back what waits in its own queue.
+        rest, number = iter(todo), 0
+        running = {pool.submit(_run_logged, *one): one[0] for one in itertools.islice(rest, jobs)}
+        while running:
+            done, _ = concurrent.futures.wait(running, return_when='FIRST_COMPLETED')
+            for future in done:
+                path = running.pop(future)
+                if future.exception():
+                    still = ', '.join(map(str, running.values())) or 'nothing'
+                    print(f'{path} failed; still running: {still}', file=sys.stderr, flush=True)
+                future.result()
+                number += 1
+                print(f'[{number}/{len(todo)}] {path}', flush=True)
+            for one in itertools.islice(rest, jobs - len(running)):
+                running[pool.submit(_run_logged, *one)] = one[0]
 
 
 def _run(path: pathlib.Path, config: Any) -> None:
@@ -165,13 +202,13 @@ def blind_table(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         results: see `table`.
 
     Returns:
-        The table: accuracy on source in percent, criteria on target in nats.
+        The table: accuracy on source in percent, criteria on target in nats; what they mean.
     """
     lines = _head(tuple(BLIND))
     for name, runs in results.items():
         cells = [_cell(runs, place) for place in BLIND.values()]
         lines.append(f'| {name} | {" | ".join(cells)} | {len(runs)} |')
-    return '\n'.join(lines)
+    return '\n'.join([*lines, '', *_CRITERIA])
 
 
 def _head(columns: Sequence[str]) -> list[str]:

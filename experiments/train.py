@@ -22,6 +22,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     )
     flags.DEFINE_string('workdir', None, 'Folder of the run.', flag_values=values)
     processes.define_flags(values)
+    flags.adopt_module_key_flags(processes, values)  # so that --help has them
 
 
 def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:

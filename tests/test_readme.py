@@ -45,3 +45,21 @@ def test_other_lines_are_targets_of_make():
 @pytest.mark.parametrize('path', re.findall(r'\]\(([^)#:]+)\)', TEXT))
 def test_links_lead_somewhere(path):
     assert (ROOT / path).exists()
+
+
+FORMULAS = (ROOT / 'docs/formulas.md').read_text()
+PLACES = re.findall(r'`(\w+)/(\w+)\.py`((?:,? `\w+`)+)', FORMULAS)
+
+
+@pytest.mark.parametrize(('package', 'module', 'names'), PLACES)
+def test_a_formula_is_where_the_page_says(package, module, names):
+    found = importlib.import_module(f'dmsrl_jax.{package}.{module}')
+    for name in re.findall(r'\w+', names):
+        assert hasattr(found, name), name
+
+
+def test_the_page_of_formulas_has_places_and_tests():
+    assert len(PLACES) > 25
+    tests = re.findall(r'`(\w+/test_\w+\.py)`', FORMULAS)
+    assert len(tests) > 20
+    assert all((ROOT / 'tests' / path).is_file() for path in tests)

@@ -73,7 +73,7 @@ def missing_message(name: str, data_dir: str | os.PathLike[str] | None = None) -
     folder, corpus = f'data_builders/{name.partition("/")[0]}', f'--corpus {name}'
     command = f'{python_command()} experiments/prepare.py {corpus}'
     command += (' --manual_dir DIR' if needs else '') + (
-        f' --data_dir {data_dir}' if data_dir else ''
+        f' --data_dir {data_dir}' if data_dir and str(data_dir) != str(default_data_dir()) else ''
     )
     files = f'It needs {needs}: put that in a folder DIR and run' if needs else 'Run'
     return (

@@ -1,4 +1,5 @@
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -107,17 +108,34 @@ class TestCommand:
         assert lines[1].split() == ['train', *['-'] * 7, '3']
         assert lines[2] == 'no labels: a corpus to adapt to, not to learn from or to test on'
         assert 'prepare a second corpus' in lines[-1]
-        assert lines[-1].endswith(f' --corpus synthetic_faces/studio --data_dir {tmp_path}/data')
+        assert lines[-1].endswith(
+            f' --corpus image_list/NAME --manual_dir DIR --data_dir {tmp_path}/data'
+        )
         run('--list', where)
         assert '  image_list/mycam: train 3 (no labels)\n' in capsys.readouterr().out
 
     def test_next_command_takes_no_source_without_labels(self, tmp_path, capsys):
         where = f'--data_dir={tmp_path / "data"}'
         self.test_a_folder_without_labels(tmp_path, capsys)
-        run('--corpus=synthetic_faces/wild', where, *SMALL)
-        pair = 'pair.py:synthetic_faces/wild,image_list/mycam --workdir'
+        raw = tmp_path / 'faces' / 'happy'
+        raw.mkdir(parents=True)
+        for path in sorted((tmp_path / 'raw').iterdir())[:2]:
+            shutil.copy(path, raw)
+        folder = f'--manual_dir={raw.parent}'
+        run('--corpus=image_list/faces', folder, '--set=labels=folders', where)
+        pair = 'pair.py:image_list/faces,image_list/mycam --workdir'
         assert pair in capsys.readouterr().out
         assert pair in prepare.next_command('image_list/mycam', str(tmp_path / 'data'))
+
+    def test_next_command_keeps_drawn_faces_and_photographs_apart(self, tmp_path):
+        for name in ('fer2013', 'synthetic_faces/wild'):
+            (tmp_path / name / '1.0.0').mkdir(parents=True)
+            (tmp_path / name / '1.0.0/dataset_info.json').touch()
+        told = prepare.next_command('fer2013', str(tmp_path))
+        assert 'prepare a second corpus' in told
+        assert f' --corpus image_list/NAME --manual_dir DIR --data_dir {tmp_path}' in told
+        told = prepare.next_command('synthetic_faces/wild', str(tmp_path))
+        assert told.endswith(f' --corpus synthetic_faces/studio --data_dir {tmp_path}')
 
     def test_next_command_pairs_two_corpora(self, tmp_path):
         for name in ('fer2013', 'image_list/mine'):

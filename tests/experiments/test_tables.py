@@ -1,6 +1,9 @@
 """The table of results, and which rows and seeds it runs."""
 
+import concurrent.futures
 import json
+import sys
+import time
 
 import pytest
 from absl import flags
@@ -52,11 +55,11 @@ def test_blind_table_shows_nothing_that_target_labels_went_into():
         return {'source_test': {'accuracy': source}, 'criteria': criteria}
 
     runs = {'a': [run(0.9, 0.5, 1.0, 5.0), run(0.92, 0.7, 1.2, 5.5)], 'b': [run(0.8, 1, 0.5, 4)]}
-    assert tables.blind_table(runs) == (
+    assert tables.blind_table(runs).startswith(
         '| row | source accuracy | target entropy | target information | target density | seeds |\n'
         '|---|---|---|---|---|---|\n'
         '| a | 91.0 ± 1.4 | 0.600 ± 0.141 | 1.100 ± 0.141 | 5.250 ± 0.354 | 2 |\n'
-        '| b | 80.0 | 1.000 | 0.500 | 4.000 | 1 |'
+        '| b | 80.0 | 1.000 | 0.500 | 4.000 | 1 |\n\nCriteria in nats'
     )
 
 
@@ -110,6 +113,25 @@ def test_every_row_runs_with_every_seed(run_tables, tmp_path, capsys):
     assert json.loads((tmp_path / 'table.json').read_text())['dmsrl'][1] == result(*[0.63] * 4)
 
 
+def test_blind_hides_what_a_run_says_of_the_target(run_tables, tmp_path, capsys, monkeypatch):
+    def train(config, workdir):
+        print('step 1: target test 0.123', file=sys.stderr)
+        criteria = {'entropy': 0.5, 'information': 1.0, 'density': 5.0}
+        runs = {**result(0.9, 0.123, 0.4, 0.5), 'criteria': criteria}
+        (workdir / 'result.json').write_text(json.dumps(runs))
+
+    monkeypatch.setattr(loop, 'train', train)
+    (tmp_path / 'table.md').write_text('the other table')
+    run_tables(*CONFIG, '--seeds', '0', '--rows', 'dmsrl', '--blind')
+    told = ''.join(capsys.readouterr())
+    assert '| dmsrl | 90.0 | 0.500 | 1.000 | 5.000 | 1 |' in told
+    assert '0.123' not in told
+    assert '12.3' not in told
+    assert (tmp_path / 'blind.md').read_text() in told
+    assert (tmp_path / 'table.md').read_text() == 'the other table'
+    assert 'target test 0.123' in (tmp_path / 'dmsrl/seed0/log.txt').read_text()
+
+
 def test_finished_runs_are_read_not_repeated(run_tables):
     assert len(run_tables(*CONFIG, '--seeds', '0')) == 2
     assert len(run_tables(*CONFIG, '--seeds', '0,1')) == 4
@@ -120,6 +142,49 @@ def test_a_finished_run_of_another_config_stays_out_of_the_table(run_tables, tmp
     (tmp_path / 'dmsrl' / 'seed0' / 'config.json').write_text('{"batch_size": 3}')
     with pytest.raises(InputError, match=r'another config .*batch_size: there 3, here 64'):
         run_tables(*CONFIG, '--seeds', '0')
+
+
+@pytest.mark.parametrize('content', [b'{"a', b'\xff\xfe'])
+def test_a_damaged_result_is_named_before_anything_runs(run_tables, tmp_path, content):
+    trained = run_tables(*CONFIG, '--seeds', '0')
+    (tmp_path / 'dmsrl/seed0/result.json').write_bytes(content)
+    with pytest.raises(InputError, match=r'dmsrl/seed0/result\.json is damaged .*; remove it'):
+        run_tables(*CONFIG, '--seeds', '0,1')
+    assert len(trained) == 2
+
+
+@pytest.fixture
+def in_threads(monkeypatch):
+    """Several runs at a time, but in this process, where training has a stand-in."""
+    pool = concurrent.futures.ThreadPoolExecutor
+    monkeypatch.setattr(
+        concurrent.futures, 'ProcessPoolExecutor', lambda jobs, *_, initializer: pool(jobs)
+    )
+    monkeypatch.setattr(tables, '_run_logged', lambda path, config: loop.train(config, path))
+
+
+@pytest.mark.usefixtures('in_threads')
+def test_two_at_a_time_make_the_same_table(run_tables, tmp_path, capsys):
+    assert len(run_tables(*CONFIG, '--seeds', '0,3', '--jobs', '2')) == 4
+    assert '| dmsrl | 61.5 ± 2.1 |' in (tmp_path / 'table.md').read_text()
+    assert '[4/4]' in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures('in_threads')
+def test_nothing_begins_after_a_run_that_failed(run_tables, capsys, monkeypatch):
+    begun = []
+
+    def train(config, workdir):
+        begun.append(workdir)
+        if len(begun) == 1:
+            raise InputError('loss not finite')
+        time.sleep(0.5)
+
+    monkeypatch.setattr(loop, 'train', train)
+    with pytest.raises(InputError, match='loss not finite'):
+        run_tables(*CONFIG, '--seeds', '0,1,2', '--jobs', '2')
+    assert len(begun) <= 2
+    assert 'source_only/seed0 failed; still running: ' in capsys.readouterr().err
 
 
 def test_some_rows_and_changed_fields(run_tables):
@@ -144,6 +209,10 @@ def test_the_ablation_has_its_pair_after_a_colon(run_tables):
         ((*CONFIG, '--rows=nope'), 'demo.py has no rows nope; it has: source_only, dmsrl'),
         (('--config', 'experiments/configs/pair.py:a,b'), r'pair.py has no function rows\(\)'),
         ((*CONFIG, 'extra'), 'unexpected arguments: extra'),
+        ((*CONFIG, '--seeds=0,0'), "--seeds takes different whole numbers .*, got '0,0'"),
+        ((*CONFIG, '--seeds='), "--seeds takes different whole numbers .*, got ''"),
+        ((*CONFIG, '--seeds=0,a'), "--seeds takes different whole numbers .*, got '0,a'"),
+        ((*CONFIG, '--seeds=-1'), "--seeds takes different whole numbers .*, got '-1'"),
     ],
 )
 def test_mistakes(run_tables, arguments, message):

@@ -102,9 +102,12 @@ def start(*arguments, cache='', **settings):
     ('arguments', 'message'),
     [
         (('--config', PAIR, '--config.nonexistent=1'), "the config has no field 'nonexistent'"),
-        (('--config', PAIR, '--config.dmsrl.alhpa=1'), 'Did you mean "alpha"'),
+        (('--config', PAIR, '--config.dmsrl.alhpa=1'), 'alhpa.*, perhaps alpha is meant; exp'),
         (('--config', 'experiments/configs/pair.py:a'), "after a colon, got 'a'"),
-        (('--config', 'no_such.py'), "No such file or directory: 'no_such.py'"),
+        (
+            ('--config', 'no_such.py'),
+            'there is no config file no_such.py; experiments/configs has some',
+        ),
         (('--config', PAIR, '--config.batch_size=many'), "invalid literal for int.* 'many'"),
     ],
 )
