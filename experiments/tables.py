@@ -7,7 +7,7 @@ The config file has a function `rows()` that gives each row's changes. Finished 
 repeated, so a stopped table goes on; `--jobs 2` runs two at a time.
 """
 
-import concurrent.futures
+import concurrent.futures.process
 import contextlib
 import itertools
 import json
@@ -139,7 +139,13 @@ def _run_all(plan: list[tuple[pathlib.Path, Any]], jobs: int, *, quiet: bool) ->
             # What a run says names its accuracy on target.
             (_run_logged if quiet else _run)(path, config)
         return
-    _run_pooled(todo, jobs)
+    try:
+        _run_pooled(todo, jobs)
+    except concurrent.futures.process.BrokenProcessPool as error:
+        raise InputError(
+            'a run was killed, perhaps for want of memory: the same command goes on, with fewer '
+            '--jobs if it was that'
+        ) from error
 
 
 def _run_pooled(todo: list[tuple[pathlib.Path, Any]], jobs: int) -> None:

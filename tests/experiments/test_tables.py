@@ -187,6 +187,16 @@ def test_nothing_begins_after_a_run_that_failed(run_tables, capsys, monkeypatch)
     assert 'source_only/seed0 failed; still running: ' in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures('in_threads')
+def test_a_run_that_was_killed_is_one_line(run_tables, monkeypatch):
+    def train(config, workdir):
+        raise concurrent.futures.process.BrokenProcessPool
+
+    monkeypatch.setattr(loop, 'train', train)
+    with pytest.raises(InputError, match='a run was killed, .*with fewer --jobs'):
+        run_tables(*CONFIG, '--seeds', '0', '--jobs', '2')
+
+
 def test_some_rows_and_changed_fields(run_tables):
     change = '--config.batch_size=24'
     ((config, path),) = run_tables(*CONFIG, '--seeds=0', '--rows=dmsrl', change)
