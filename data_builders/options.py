@@ -1,5 +1,6 @@
 """Options of builders: `--set key=value` texts become values of the types that a builder names."""
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +27,9 @@ def typed_options(name: str, given: Mapping[str, str]) -> dict[str, Any]:
     values = {key: default for key, (_, default, _) in table.items()}
     for key, text in given.items():
         if key not in table:
-            raise InputError(f'{name} has no option {key!r}. {describe_options(table)}')
+            close = difflib.get_close_matches(key, table, 1)
+            hint = f', perhaps {close[0]} is meant' if close else ''
+            raise InputError(f'{name} has no option {key!r}{hint}. {describe_options(table)}')
         kind = table[key][0]
         try:
             values[key] = _BOOLEANS[text.lower()] if kind is bool else kind(text)

@@ -45,6 +45,8 @@ class TestOptions:
         with pytest.raises(InputError, match="no option 'fraction'") as error:
             preparing.typed_options('image_list', {'fraction': '0.5'})
         assert 'test_fraction=0.2: share of the persons' in str(error.value)
+        with pytest.raises(InputError, match="no option 'code', perhaps codes is meant"):
+            preparing.typed_options('image_list', {'code': 'raf'})
 
     def test_wrong_type(self):
         with pytest.raises(InputError, match="option test_fraction='half' is not a float"):

@@ -193,7 +193,7 @@ def test_a_run_that_was_killed_is_one_line(run_tables, monkeypatch):
         raise concurrent.futures.process.BrokenProcessPool
 
     monkeypatch.setattr(loop, 'train', train)
-    with pytest.raises(InputError, match='a run was killed, .*with fewer --jobs'):
+    with pytest.raises(InputError, match=r'a run was killed, .*with fewer --jobs'):
         run_tables(*CONFIG, '--seeds', '0', '--jobs', '2')
 
 
