@@ -121,12 +121,13 @@ def _pmap(step: Callable, chosen: Sequence[jax.Device]) -> Callable:
 def map_eval_step(step: Callable, chosen: Sequence[jax.Device]) -> Callable:
     """Maps `(variables, batch) -> counts` over devices; counts leave it summed over the axis.
 
-    On a CPU each call waits for its result: queued collectives of virtual devices can dead-lock.
+    On several devices of a CPU each call waits for its result: collectives that queue up can
+    dead-lock there.
     """
     mesh = Mesh(np.array(chosen), (AXIS,))
     mapped = jax.shard_map(step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=P(), check_vma=False)
     compiled = jax.jit(mapped)
-    if chosen[0].platform != 'cpu':
+    if chosen[0].platform != 'cpu' or len(chosen) == 1:
         return compiled
     return lambda variables, batch: jax.block_until_ready(compiled(variables, batch))
 
