@@ -10,6 +10,13 @@ jax.config.update('jax_num_cpu_devices', 4)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 
+@pytest.fixture(scope='module', autouse=True)
+def _forget_programs():
+    """Compiled programs of a module are of no use to the next, and grow to gigabytes."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope='session')
 def tiny_data(tmp_path_factory):
     """A data_dir with synthetic_faces/studio and /wild: 64 training and 28 test images each."""

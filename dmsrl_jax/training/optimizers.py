@@ -31,7 +31,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 _RANGES = {
-    'learning_rate': 'positive',
+    'learning_rate': 'at least 0',
     'decay': 'positive',
     'adaptation': 'positive',
     'momentum': 'in [0, 1)',
