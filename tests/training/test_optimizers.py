@@ -161,7 +161,7 @@ def test_defaults_are_the_releases():
         ({'groups': {'head': {'momentun': 1}}}, "group 'head' have unknown fields momentun"),
         ({'name': 'lion'}, "unknown optimizer 'lion'; there are: sgd, adamw"),
         ({'schedule': 'poly'}, "unknown learning-rate schedule 'poly'"),
-        ({'learning_rate': -1.0}, "optimizer.learning_rate of group 'head' must be at least 0, got"),
+        ({'learning_rate': -1.0}, r"optimizer.learning_rate of group 'head' must be at least 0"),
         ({'learning_rate': float('nan')}, 'learning_rate .* must be at least 0, got nan'),
         ({'decay': 0.0}, 'optimizer.decay of .* must be positive, got 0.0'),
         ({'adaptation': -0.5}, 'optimizer.adaptation .* must be positive'),
