@@ -24,9 +24,8 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
 
     def guarded(argv: Sequence[str]) -> int | None:
         if not flags.FLAGS['verbosity'].present:
-            absl_logging.set_verbosity(
-                absl_logging.WARNING
-            )  # libraries tell their every step at INFO
+            # Libraries tell their every step at INFO.
+            absl_logging.set_verbosity(absl_logging.WARNING)
         quiet()
         try:
             return main(argv)

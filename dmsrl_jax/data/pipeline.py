@@ -157,12 +157,13 @@ def paired_batches(
         settings,
         epochs[0],
         epochs[1] if len(epochs) > 1 else None,
-        {
-            role: reader
-            for role, reader in zip(('source', 'target'), readers, strict=False)
-            if isinstance(reader, reading.Decoded)
-        },
+        _kept(readers),
     )
+
+
+def _kept(readers: Sequence[_Reader]) -> dict[str, reading.Decoded]:
+    by_role = zip(('source', 'target'), readers, strict=False)
+    return {role: reader for role, reader in by_role if isinstance(reader, reading.Decoded)}
 
 
 def evaluation_batches(

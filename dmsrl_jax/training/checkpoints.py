@@ -82,10 +82,10 @@ class Checkpoints:
                 ),
             )
         except Exception as error:  # for cut data orbax raises just this
-            reason = str(error.__cause__ or error).partition('\n')[0][:500]
             raise InputError(
-                f'checkpoint {self._folder}/{step} cannot be read into this model: {reason}. If it '
-                'is damaged, remove that folder: the run goes on from the one before'
+                f'checkpoint {self._folder}/{step} cannot be read into this model: '
+                f'{reason(error)}. If it is damaged, remove that folder: the run goes on from the '
+                'one before'
             ) from error
         return restored['state'], restored['data']
 
@@ -105,6 +105,11 @@ class Checkpoints:
         """Waits and releases threads."""
         self.wait()
         self._manager.close()
+
+
+def reason(error: Exception) -> str:
+    """What made orbax fail, in one line."""
+    return str(error.__cause__ or error).partition('\n')[0][:500]
 
 
 def _full(folder: pathlib.Path, error: Exception) -> InputError:

@@ -118,16 +118,20 @@ def _pmap(step: Callable, chosen: Sequence[jax.Device]) -> Callable:
     return run
 
 
+def can_dead_lock(chosen: Sequence[jax.Device]) -> bool:
+    """Whether collectives that queue up can wait for each other: on several devices of a CPU."""
+    return chosen[0].platform == 'cpu' and len(chosen) > 1
+
+
 def map_eval_step(step: Callable, chosen: Sequence[jax.Device]) -> Callable:
     """Maps `(variables, batch) -> counts` over devices; counts leave it summed over the axis.
 
-    On several devices of a CPU each call waits for its result: collectives that queue up can
-    dead-lock there.
+    Where queued calls can dead-lock, each waits for its result.
     """
     mesh = Mesh(np.array(chosen), (AXIS,))
     mapped = jax.shard_map(step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=P(), check_vma=False)
     compiled = jax.jit(mapped)
-    if chosen[0].platform != 'cpu' or len(chosen) == 1:
+    if not can_dead_lock(chosen):
         return compiled
     return lambda variables, batch: jax.block_until_ready(compiled(variables, batch))
 

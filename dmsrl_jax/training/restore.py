@@ -119,6 +119,8 @@ def _read(
     """
     import orbax.checkpoint as ocp
 
+    from dmsrl_jax.training.checkpoints import reason
+
     number = _choose(folder, at)
     wanted = {
         'average' if averaged else 'params': {name: like['params'][name] for name in MODEL_GROUPS},
@@ -134,10 +136,9 @@ def _read(
         _check_shapes(wanted, handler.metadata(path).tree)
         return number, handler.restore(path, args=arguments)
     except Exception as error:  # for cut data orbax raises just this
-        reason = str(error.__cause__ or error).partition('\n')[0][:500]
         raise InputError(
-            f'checkpoint {folder}/{number} cannot be read into the model of config.json: {reason}. '
-            'If it is damaged, remove that folder: the one before is used then'
+            f'checkpoint {folder}/{number} cannot be read into the model of config.json: '
+            f'{reason(error)}. If it is damaged, remove that folder: the one before is used then'
         ) from error
     finally:
         handler.close()

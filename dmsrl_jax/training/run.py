@@ -51,9 +51,7 @@ def prepare(config: Any, say: Callable[[str], None] = print) -> Run:
     mapping.split_batch(config.batch_size, config.accumulate, len(chosen))
     method = methods.create(config.method, **config.get(config.method, {}))
     model = from_config.create_model(config, axis_name=step.AXIS)
-    recipes = {
-        domain: from_config.recipe(config.augment[domain]) for domain in ('source', 'target')
-    }
+    recipes = {d: from_config.recipe(config.augment[d]) for d in ('source', 'target')}
     data = load_data(config, ROLES, say)
     epoch = max(len(data['source']) // config.batch_size, 1)
     total = from_config.length(config, epoch)

@@ -85,8 +85,8 @@ class Trainer:
         """Takes some steps and waits for the last."""
         for _ in range(steps):
             self.state, _ = self.step(self.state, next_batch())
-            if self.chosen[0].platform == 'cpu' and len(self.chosen) > 1:
-                jax.block_until_ready(self.state)  # queued collectives can dead-lock there
+            if mapping.can_dead_lock(self.chosen):
+                jax.block_until_ready(self.state)
         jax.block_until_ready(self.state)
 
     def memory(self, batch: Any) -> int | None:
