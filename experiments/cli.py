@@ -86,6 +86,8 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
             # A config file that could not be loaded raises only when it is used.
             getattr(flags.FLAGS['config'].value, 'lock', None)
         return rest
+    except SystemExit:  # absl shows the help and ends with 1
+        sys.exit(0)
     except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         print(f'error: {_told(error)}', file=sys.stderr)
         sys.exit(2)

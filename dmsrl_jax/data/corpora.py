@@ -220,6 +220,18 @@ class Corpus:
             return None
 
 
+def shared(first: Corpus, second: Corpus) -> int:
+    """Number of images that lie in both; none do in two corpora, whatever their pictures show."""
+    if first.folder != second.folder:
+        return 0
+    taken, other = (_ranges(c.split, _builder(c.folder).info.splits) for c in (first, second))
+    return len(
+        {(name, i) for name, part in taken for i in part}.intersection(
+            (name, i) for name, part in other for i in part
+        )
+    )
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode()
@@ -250,14 +262,20 @@ def _instructions(split: str, splits: Any) -> Any:
     return tfds.core.splits.AbstractSplit.from_spec(split).to_absolute(splits)
 
 
+def _ranges(split: str, splits: Any) -> list[tuple[str, range]]:
+    """The numbers of a split's records, by the owners' splits that it is cut out of."""
+    parts = _instructions(split, splits)
+    whole = lambda name: range(splits[name].num_examples)
+    return [(p.splitname, whole(p.splitname)[p.from_ : p.to]) for p in parts]
+
+
 def _check_split(split: str, splits: Any, name: str) -> None:
     try:
-        parts = _instructions(split, splits)
+        ranges = _ranges(split, splits)
     except Exception as error:  # ValueError, KeyError, AssertionError, by the kind of mistake
         raise InputError(
             f'corpus {name!r} has no split {split!r}; it has {", ".join(splits)}, all, and slices '
             "such as 'train[:90%]'"
         ) from error
-    numbers = [(slice(p.from_, p.to), splits[p.splitname].num_examples) for p in parts]
-    if not any(range(count)[part] for part, count in numbers):
+    if not any(part for _, part in ranges):
         raise InputError(f'split {split!r} of corpus {name!r} has no images')

@@ -52,7 +52,7 @@ def prepare(config: Any, say: Callable[[str], None] = print) -> Run:
     method = methods.create(config.method, **config.get(config.method, {}))
     model = from_config.create_model(config, axis_name=step.AXIS)
     recipes = {d: from_config.recipe(config.augment[d]) for d in ('source', 'target')}
-    data = load_data(config, ROLES, say)
+    data = load_data(config, say)
     epoch = max(len(data['source']) // config.batch_size, 1)
     total = from_config.length(config, epoch)
     before = from_config.source_steps(config, total)
@@ -106,13 +106,12 @@ def prepare(config: Any, say: Callable[[str], None] = print) -> Run:
     )
 
 
-def load_data(config: Any, roles: Any, say: Callable[[str], None]) -> dict[str, Any]:
-    """Opens the corpora of some roles.
+def load_data(config: Any, say: Callable[[str], None]) -> dict[str, Any]:
+    """Opens the corpora of all roles.
 
     Args:
         config: names each role's corpus (`source`, `target`) and split (`source_split`, ...).
-        roles: some of `ROLES`.
-        say: told how many images there are.
+        say: told how many images there are, and whether tests have images learned with labels.
 
     Returns:
         `{role: corpus}`; a target without labels has no `target_test`, nothing can be tested there.
@@ -122,7 +121,7 @@ def load_data(config: Any, roles: Any, say: Callable[[str], None]) -> dict[str, 
             has no labels.
     """
     data: dict[str, Any] = {}
-    for role in roles:
+    for role in ROLES:
         name, split = config[role.removesuffix('_test')], config[f'{role}_split']
         if role == 'source' and not has_labels(name, config.data_dir):
             raise InputError(
@@ -134,6 +133,8 @@ def load_data(config: Any, roles: Any, say: Callable[[str], None]) -> dict[str, 
             continue
         data[role] = corpora.load(name, split, data_dir=config.data_dir or None)
         say(f'{role}: {len(data[role])} images of {name}, split {split}')
+        if role.endswith('_test') and (learned := corpora.shared(data['source'], data[role])):
+            say(f'warning: {learned} of them are trained on with their labels ({role}_split)')
     return data
 
 

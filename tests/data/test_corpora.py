@@ -127,6 +127,23 @@ class TestCorpus:
         assert files(load(data_dir, 'all')) == both
         assert len(set(both)) == 29
 
+    @pytest.mark.parametrize(
+        ('first', 'second', 'common'),
+        [
+            ('train', 'test', 0),
+            ('all', 'test', 9),
+            ('train', 'train', 20),
+            ('train[:60%]', 'train[50%:]', 2),
+            ('train[:50%]', 'train[50%:]+test', 0),
+        ],
+    )
+    def test_shared_counts_the_images_in_both_splits(self, data_dir, first, second, common):
+        assert corpora.shared(load(data_dir, first), load(data_dir, second)) == common
+
+    def test_other_corpora_share_nothing(self, data_dir):
+        wild = load(data_dir, 'train', 'synthetic_faces/wild')
+        assert corpora.shared(load(data_dir, 'train'), wild) == 0
+
     def test_pickles_without_open_files(self, data_dir):
         corpus = load(data_dir, 'train')
         corpus[0]

@@ -127,7 +127,7 @@ def test_every_corpus_is_source_and_target(data_dir):
     for source, target in zip(names, names[1:] + names[:1], strict=True):
         config = pair.get_config(f'{source},{target}')
         config.data_dir = str(data_dir)
-        data = run.load_data(config, run.ROLES, lambda _: None)
+        data = run.load_data(config, lambda _: None)
         assert set(data) == set(run.ROLES)
         assert all(len(set(data[role].labels())) > 1 for role in run.ROLES)
 

@@ -38,6 +38,14 @@ def test_unknown_flags_are_refused():
     assert 'Traceback' not in found.stderr
 
 
+@pytest.mark.parametrize('flag', ['--help', '--helpfull'])
+def test_help_is_no_failure(flag):
+    found = command('train.py', flag)
+    assert found.returncode == 0
+    assert '--workdir' in found.stdout
+    assert found.stderr == ''
+
+
 def run_main(tmp_path, body):
     """Runs a script whose `main` has this body."""
     script = tmp_path / 'script.py'

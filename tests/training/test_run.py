@@ -61,6 +61,17 @@ def told(small, tiny_config):
     return made, seen
 
 
+def test_testing_on_images_learned_with_labels_is_told(tiny_config):
+    lines = []
+    run.load_data(tiny_config(), lines.append)
+    assert not any('warning' in line for line in lines)
+    name = tiny_config().source
+    config = tiny_config(source_split='all', target=name, target_test_split='test[:3]')
+    run.load_data(config, lines.append)
+    assert lines[-1] == 'warning: 3 of them are trained on with their labels (target_test_split)'
+    assert 'warning' in lines[-4]
+
+
 def test_the_length_of_the_run(told):
     made, seen = told
     assert (made.total_steps, made.source_steps) == (3 * 64 // 8, 7)  # of 7.2
