@@ -10,6 +10,7 @@ from typing import Any, TextIO
 # Shown before what a method names, and not a second time.
 _FIRST = ('loss', 'classification')
 _LAST = ('images_per_second', 'gradient_norm')
+_BAR = '{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps {elapsed}{postfix}'
 
 
 class RunLog:
@@ -21,6 +22,7 @@ class RunLog:
         *,
         total_steps: int,
         start: int,
+        target_from: int | None = None,
         shown: Sequence[str] | None = None,
         stream: TextIO | None = None,
     ):
@@ -30,6 +32,8 @@ class RunLog:
             workdir: folder of the run.
             total_steps: length of the run, for the progress bar.
             start: the step that the run goes on from; later lines of an earlier try are removed.
+            target_from: steps after this one take a target batch, too, and count twice in the time
+                that is left; None: no step does.
             shown: names of the metrics that people see besides the loss and its classification
                 term; None for all.
             stream: where people read along, standard error by default.
@@ -43,11 +47,12 @@ class RunLog:
         self._events = SummaryWriter(str(workdir), purge_step=start or None, write_to_disk=True)
         self._stream = sys.stderr if stream is None else stream
         self._bar = (
-            tqdm(total=total_steps, initial=start, unit='step', file=self._stream, ncols=100)
+            tqdm(total=total_steps, initial=start, file=self._stream, ncols=100, bar_format=_BAR)
             if self._stream.isatty()
             else None
         )
         self._total, self._start, self._shown = total_steps, start, shown
+        self._target_from = total_steps if target_from is None else target_from
         self._begun = time.monotonic()
 
     def write(self, step: int, metrics: Mapping[str, float], *, show: bool = True) -> None:
@@ -67,14 +72,22 @@ class RunLog:
             f'{metrics["images_per_second"]:.0f} img/s' if 'images_per_second' in metrics else ''
         )
         if self._bar is not None:
-            self._bar.set_postfix_str(
-                ' '.join([speed, *(f'{_short(name)} {value}' for name, value in shown.items())])
-            )
+            left = self._bar.format_interval(self._left(step))
+            terms = [f'{_short(name)} {value}' for name, value in shown.items()]
+            self._bar.set_postfix_str(' '.join([f'{left} left', speed, *terms]), refresh=False)
             self._bar.update(step - self._bar.n)
+            self._bar.refresh()
             return
-        left = (time.monotonic() - self._begun) / max(step - self._start, 1) * (self._total - step)
         parts = [f'step {step}/{self._total}', speed, *(f'{n} {v}' for n, v in shown.items())]
-        self.say(', '.join(part for part in [*parts, f'{left:.0f} s left'] if part))
+        self.say(', '.join(part for part in [*parts, f'{self._left(step):.0f} s left'] if part))
+
+    def _left(self, step: int) -> float:
+        """Seconds to the end, by the batches of both domains since the start."""
+        start, step, total = (
+            number + max(number - self._target_from, 0)
+            for number in (self._start, step, self._total)
+        )
+        return (time.monotonic() - self._begun) / max(step - start, 1) * (total - step)
 
     def say(self, text: str) -> None:
         """Prints a line without breaking the progress bar."""

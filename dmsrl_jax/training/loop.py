@@ -83,7 +83,13 @@ def _go_on(config: Any, workdir: pathlib.Path, parts: run.Run) -> dict[str, Any]
 def _log(workdir: pathlib.Path, parts: run.Run, start: int) -> RunLog | NoLog:
     if not mapping.is_first_process():
         return NoLog()
-    return RunLog(workdir, total_steps=parts.total_steps, start=start, shown=parts.method.shown)
+    return RunLog(
+        workdir,
+        total_steps=parts.total_steps,
+        start=start,
+        target_from=parts.source_steps if parts.method.uses_target else None,
+        shown=parts.method.shown,
+    )
 
 
 class _Loop:

@@ -90,6 +90,23 @@ def test_plain_lines_without_a_terminal(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ('target_from', 'step', 'left'),
+    # In the last, 7 s for 4 + 2 * 2 of 12 batches, of which 2 * 2 are left.
+    [(None, 5, 12), (10, 5, 12), (0, 5, 12), (6, 5, 21), (6, 8, 4)],
+)
+def test_steps_with_a_target_count_twice_in_the_time_left(
+    tmp_path, monkeypatch, target_from, step, left
+):
+    stream = io.StringIO()
+    monkeypatch.setattr(logs.time, 'monotonic', lambda: 100.0)
+    log = logs.RunLog(tmp_path, total_steps=10, start=2, target_from=target_from, stream=stream)
+    monkeypatch.setattr(logs.time, 'monotonic', lambda: 107.0)
+    log.write(step, {})
+    log.close()
+    assert stream.getvalue() == f'step {step}/10, {left} s left\n'
+
+
+@pytest.mark.parametrize(
     ('shown', 'told'),
     [
         (None, 'loss 1, classification 2, domain 3, entropy 4'),
@@ -114,7 +131,8 @@ def test_one_bar_on_a_terminal(tmp_path):
     log.say('a line between')
     log.close()
     text = stream.getvalue()
-    assert '10/10' in text
+    assert '10/10 steps' in text
+    assert '00:00 left 10 img/s loss 1.5' in text
     assert 'loss 1.5 mi 0.25' in text
     assert 'a line between\n' in text
     # The bar rewrites its line; only the message and the end of the bar begin a new one.
