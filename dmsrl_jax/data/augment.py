@@ -149,6 +149,50 @@ def augment(
     return result[..., ::-1] if recipe.bgr else result
 
 
+def match(
+    key: chex.PRNGKey,
+    images: chex.Array,
+    references: chex.Array,
+    *,
+    share: float,
+    positions: chex.Array,
+) -> jax.Array:
+    """Gives some images the light and contrast of another one each.
+
+        x' = clip((x - m_x) * s_y / s_x + m_y, 0, 1)
+
+    with m the mean of each channel and s the standard deviation of all values about these means:
+    brightness, tint and contrast are those of the reference y, what is to be seen is that of x.
+
+    Args:
+        key: one random key for the whole batch; image i uses `fold_in(key, positions[i])`.
+        images: float [B, H, W, 3] in 0..1, here of the source.
+        references: float [B, H', W', 3] in 0..1; image i goes by reference i, here of the target.
+        share: probability of an image to be changed, 0 to 1.
+        positions: integers [B], the global position of each image in the batch.
+
+    Returns:
+        float [B, H, W, 3] in 0..1.
+
+    Reference:
+        Reinhard et al., Color Transfer between Images, IEEE Computer Graphics and Applications
+        21(5), 2001 (there in another colour space, with a deviation of each channel).
+    """
+    mean_x, deviation_x = _moments(images)
+    mean_y, deviation_y = _moments(references)
+    changed = (images - mean_x) * (deviation_y / deviation_x) + mean_y
+    draw = lambda position: jax.random.bernoulli(jax.random.fold_in(key, position), share)
+    chosen = jax.vmap(draw)(positions)[:, None, None, None]
+    return jnp.where(chosen, jnp.clip(changed, 0.0, 1.0), images)
+
+
+def _moments(images: chex.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean per channel, [B, 1, 1, 3], and deviation about it, [B, 1, 1, 1]."""
+    mean = jnp.mean(images, axis=(1, 2), keepdims=True)
+    variance = jnp.mean(jnp.square(images - mean), axis=(1, 2, 3), keepdims=True)
+    return mean, jnp.sqrt(variance + 1e-6)  # of an image of one colour a thousandth, not 0
+
+
 def _augment_one(keys: chex.PRNGKey, image: chex.Array, size: int, recipe: Recipe) -> jax.Array:
     """Everything but the random resize and the channel order."""
     key_flip, key_crop, key_brightness, key_contrast = keys

@@ -48,6 +48,8 @@ def check(config: Any) -> None:
             raise InputError(f'{field} must be at least {least}, got {value}')
     if config.average_decay >= 1:
         raise InputError(f'average_decay must be in [0, 1), got {config.average_decay}')
+    if not 0 <= config.augment.match <= 1:
+        raise InputError(f'augment.match must be in [0, 1], got {config.augment.match}')
 
 
 def length(config: Any, batches_per_epoch: int) -> int:
@@ -104,6 +106,16 @@ def plain_view(config: Any) -> step.Augment:
 def recipe(settings: Any) -> augment.Recipe:
     """Reads the augmentation of one domain, `config.augment.source` or `.target`."""
     return augment.recipe('none', **settings.to_dict())
+
+
+def match(config: Any) -> step.Match | None:
+    """Makes the function that gives source images the light of target images, if any get it."""
+    share = config.augment.match
+    if not share:
+        return None
+    return lambda key, images, references, positions: augment.match(
+        key, images, references, share=share, positions=positions
+    )
 
 
 def augmentation(recipe: augment.Recipe, size: int) -> step.Augment:

@@ -81,6 +81,7 @@ def prepare(config: Any, say: Callable[[str], None] = print) -> Run:
         augment_s=from_config.augmentation(recipes['source'], config.image_size),
         augment_t=from_config.augmentation(recipes['target'], config.image_size),
         plain=from_config.plain_view(config),
+        match=from_config.match(config),
         total_steps=total,
         source_steps=before,
         accumulate=config.accumulate,

@@ -20,6 +20,7 @@ from dmsrl_jax.training.state import TrainState, model_params
 
 AXIS = 'data'
 Augment = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+Match = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
 Batch = dict[str, jax.Array]
 
 
@@ -34,6 +35,8 @@ class StepSettings:
         augment_s: `(key, uint8 [b, S, S, 3], positions [b]) -> float [b, s, s, 3]` for source.
         augment_t: the same for target.
         plain: the same without randomness, for the teacher's view of target.
+        match: `(key, source, target, positions) -> source`, on what these made, in adaptation;
+            None leaves the source as it is.
         total_steps: length of the run.
         source_steps: steps of the run before adaptation.
         accumulate: micro-batches per update.
@@ -47,6 +50,7 @@ class StepSettings:
     augment_t: Augment
     plain: Augment
     total_steps: int
+    match: Match | None = None
     source_steps: int = 0
     accumulate: int = 1
     average_decay: float = 0.99
@@ -171,10 +175,13 @@ def augmented(key: jax.Array, batch: Batch, settings: StepSettings) -> list[jax.
     """The batch as the model sees it: [source] or [source, target], float in [0, 1]."""
     place = positions(batch['label_s'].shape[0])
     key_s, key_t = jax.random.split(key)
-    images = [settings.augment_s(key_s, batch['image_s'], place)]
-    if settings.method.uses_target:
-        images.append(settings.augment_t(key_t, batch['image_t'], place))
-    return images
+    source = settings.augment_s(key_s, batch['image_s'], place)
+    if not settings.method.uses_target:
+        return [source]
+    target = settings.augment_t(key_t, batch['image_t'], place)
+    if settings.match:
+        source = settings.match(jax.random.fold_in(key, 2), source, target, place)
+    return [source, target]
 
 
 def _forward(

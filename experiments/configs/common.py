@@ -61,7 +61,12 @@ def get_config(arg: str = '') -> ConfigDict:
             'average': True,  # evaluate an average of the parameters
             'average_decay': 0.99,
             'optimizer': {**optimizers.DEFAULTS, **_ADAM, 'groups': _groups()},
-            'augment': {'source': dict(recipe), 'target': dict(recipe)},
+            'augment': {
+                'source': dict(recipe),
+                'target': dict(recipe),
+                # Share of source images that take the light of a target image, in adaptation.
+                'match': 0.5,
+            },
             'pipeline': {'in_memory': True, 'workers': 0, 'target_shuffle': True},
             'log_every': 50,
             'eval_every': 0,

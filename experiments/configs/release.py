@@ -54,5 +54,6 @@ def get_config(arg: str = '') -> ConfigDict:
     config.augment.target.update(
         flip=False, crop='none', brightness=0.0, contrast=0.0, min_scale=1.0, bgr=True
     )
+    config.augment.match = 0.0
     config.pipeline.target_shuffle = False
     return config

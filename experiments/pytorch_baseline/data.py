@@ -81,6 +81,27 @@ def colour(images: torch.Tensor, recipe: Mapping[str, Any]) -> torch.Tensor:
     return images.flip(1) if recipe.get('bgr') else images
 
 
+def match(images: torch.Tensor, references: torch.Tensor, share: float) -> torch.Tensor:
+    """Colour transfer from image to image: some take their reference's channel means and contrast.
+
+    Args:
+        images: floats in 0..1 [B, 3, H, W].
+        references: the same of the other domain.
+        share: probability of each image to be changed.
+
+    Returns:
+        Floats in 0..1 [B, 3, H, W].
+    """
+    means = [batch.mean(dim=(2, 3), keepdim=True) for batch in (images, references)]
+    spreads = [
+        ((batch - mean).square().mean(dim=(1, 2, 3), keepdim=True) + 1e-6).sqrt()
+        for batch, mean in zip((images, references), means, strict=True)
+    ]
+    moved = ((images - means[0]) / spreads[0] * spreads[1] + means[1]).clamp(0.0, 1.0)
+    chosen = torch.rand((len(images), 1, 1, 1), device=images.device) < share
+    return torch.where(chosen, moved, images)
+
+
 def training_loader(
     faces: Faces,
     *,

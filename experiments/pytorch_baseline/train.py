@@ -148,8 +148,9 @@ class Trainer:
         adapting = self.adapting(done)
         if adapting:
             assert images_t is not None
-            adapted = done - self.source_steps
-            inputs += [self._view(images_t, 'target'), *self.coefficients(adapted)]
+            view_t, share = self._view(images_t, 'target'), self.config.augment.match
+            inputs[0] = data.match(inputs[0], view_t, share) if share else inputs[0]
+            inputs += [view_t, *self.coefficients(done - self.source_steps)]
             inputs.append(self._teacher(images_t) if self.recipe.teacher else None)
         self.optimisers.zero_grad()
         with self._autocast():

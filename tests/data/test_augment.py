@@ -271,3 +271,55 @@ class TestBatch:
             apply(noise(2, 4), positions=jnp.zeros(2))
         with pytest.raises(AssertionError, match='shape'):
             apply(noise(2, 4), positions=jnp.arange(3))
+
+
+def moments(images):
+    mean = images.mean(axis=(1, 2), keepdims=True)
+    return mean, np.sqrt(np.square(images - mean).mean(axis=(1, 2, 3), keepdims=True))
+
+
+class TestMatch:
+    def soft(self, batch, side, seed, low, high):
+        return np.random.default_rng(seed).uniform(low, high, (batch, side, side, 3)).astype('f4')
+
+    def matched(self, images, references, share=1.0, positions=None, key=KEY):
+        positions = np.arange(len(images)) if positions is None else positions
+        found = augment.match(key, images, references, share=share, positions=positions)
+        return np.asarray(found)
+
+    def test_light_of_the_reference_and_content_of_the_image(self):
+        images = self.soft(4, 8, 0, 0.2, 0.8)
+        references = self.soft(4, 6, 1, 0.4, 0.6) * np.float32([1.0, 0.9, 0.8])
+        found = self.matched(images, references)
+        for one, other in zip(moments(found), moments(references), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-3)
+        mean, deviation = moments(images)
+        still = (found - moments(found)[0]) / moments(found)[1]
+        np.testing.assert_allclose(still, (images - mean) / deviation, atol=1e-3)
+
+    def test_its_own_light_changes_nothing(self):
+        images = self.soft(4, 8, 0, 0.0, 1.0)
+        np.testing.assert_allclose(self.matched(images, images), images, atol=1e-6)
+
+    def test_stays_in_the_unit_range(self):
+        found = self.matched(self.soft(4, 8, 0, 0.0, 1.0) ** 8, self.soft(4, 8, 1, 0.0, 1.0))
+        assert found.min() >= 0.0
+        assert found.max() == 1.0  # cut there
+
+    def test_an_image_of_one_colour(self):
+        flat, soft = np.full((1, 4, 4, 3), 0.25, np.float32), self.soft(1, 4, 0, 0.3, 0.9)
+        mean = np.broadcast_to(moments(soft)[0], flat.shape)
+        np.testing.assert_allclose(self.matched(flat, soft), mean, rtol=1e-5)
+        np.testing.assert_allclose(self.matched(soft, flat), flat, atol=0.003)
+
+    def test_each_image_with_the_probability_by_its_position(self):
+        images, references = self.soft(400, 2, 0, 0.2, 0.4), self.soft(400, 2, 1, 0.6, 0.8)
+        found = self.matched(images, references, share=0.25)
+        changed = found.mean(axis=(1, 2, 3)) > 0.5
+        assert 70 < changed.sum() < 130
+        np.testing.assert_array_equal(found[~changed], images[~changed])
+        part = self.matched(images[8:12], references[8:12], 0.25, np.arange(8, 12))
+        np.testing.assert_allclose(part, found[8:12], rtol=1e-6)
+        other = self.matched(images, references, 0.25, key=jax.random.key(1))
+        assert ((other.mean(axis=(1, 2, 3)) > 0.5) != changed).any()
+        np.testing.assert_array_equal(self.matched(images, references, share=0.0), images)

@@ -208,4 +208,5 @@ def test_the_releases_centers_and_images():
     assert recipe == augment.recipe('release', bgr=True)
     assert augment.stored_size(config.image_size, recipe) == 256
     assert augment.recipe('none', **config.augment.target) == augment.recipe('none', bgr=True)
+    assert not config.augment.match
     assert not config.pipeline.target_shuffle

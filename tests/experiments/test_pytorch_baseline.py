@@ -3,12 +3,14 @@
 import io
 import json
 
+import jax
 import numpy as np
 import pytest
 import torch
 from absl import flags
 from PIL import Image
 
+from dmsrl_jax.data import augment
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.evaluation import metrics, selection
 from experiments.configs import release
@@ -192,6 +194,29 @@ def test_colour():
     assert -0.2 <= shift.min() < -0.15
     assert 0.15 < shift.max() <= 0.2
     torch.testing.assert_close(data.colour(grey, {'contrast': 0.5}), data.colour(grey, {}))
+
+
+def test_light_of_the_other_domain_as_in_the_library():
+    images, references = torch.rand(2, 64, 3, 5, 5) * 0.8
+    found = data.match(images, references, 1.0)
+    last = lambda x: x.permute(0, 2, 3, 1).numpy()
+    options = {'share': 1.0, 'positions': np.arange(64)}
+    same = augment.match(jax.random.key(0), last(images), last(references), **options)
+    np.testing.assert_allclose(last(found), same, atol=1e-5)
+    changed = (data.match(images, references, 0.5) != images).flatten(1).any(dim=1)
+    assert 16 < changed.sum() < 48
+    assert torch.equal(data.match(images, references, 0.0), images)
+
+
+def test_source_images_take_their_light_in_adaptation(tiny_config, monkeypatch):
+    shares = []
+    monkeypatch.setattr(data, 'match', lambda x, y, share: shares.append(share) or x)
+    changes = {'method': 'dmsrl', 'steps': 4, 'adapt_from': 0.5, 'augment.match': 0.75}
+    made = train.Trainer(tiny_config(devices=1, **changes), CPU)
+    batches = made.batches()
+    for done in range(3):
+        made.step(done, *next(batches))
+    assert shares == [0.75]
 
 
 def test_scores_equal_the_librarys():

@@ -40,6 +40,8 @@ def test_steps_come_before_epochs_and_these_before_the_usual_length(given, batch
         ({'devices': -1}, 'devices must be at least 0'),
         ({'length.steps': -1}, r'length\.steps must be at least 0'),
         ({'average_decay': 1.0}, r'average_decay must be in \[0, 1\), got 1.0'),
+        ({'augment.match': 1.5}, r'augment.match must be in \[0, 1\], got 1.5'),
+        ({'augment.match': float('nan')}, r'augment.match must be in \[0, 1\], got nan'),
         ({'average_decay': float('nan')}, 'average_decay must be at least 0, got nan'),
     ],
 )

@@ -43,6 +43,7 @@ def told(small, tiny_config):
             'augment.target.flip': False,
             'augment.target.brightness': 0.0,
             'augment.target.contrast': 0.0,
+            'augment.match': 0.5,
             'pipeline.target_shuffle': False,
         }
     )
@@ -119,6 +120,14 @@ def test_each_domain_has_its_augmentation_and_a_test_image_has_none(told):
     windows = windows.transpose(0, 1, 2, 4, 5, 3)  # [2, 3, 3, 14, 14, 3]
     off = np.abs(windows - np.asarray(found)[:, None, None]).max(axis=(3, 4, 5))
     assert (off.min(axis=(1, 2)) < 1e-6).all()  # each is one window of its image, not resized
+
+
+def test_a_share_of_source_images_gets_the_light_of_target_images(told, tiny_config):
+    match = told[1]['step.StepSettings']['match']
+    dark, light = np.full((200, 2, 2, 3), 0.1, np.float32), np.full((200, 2, 2, 3), 0.9, np.float32)
+    found = match(jax.random.key(0), dark, light, np.arange(200))
+    assert 70 < (found.mean(axis=(1, 2, 3)) > 0.5).sum() < 130
+    assert from_config.match(tiny_config(**{'augment.match': 0.0})) is None
 
 
 def test_the_evaluation(told):

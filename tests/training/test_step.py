@@ -1,5 +1,6 @@
 """The step: what it hands to methods, how it averages, that it is traced once."""
 
+import dataclasses
 from functools import partial
 
 import chex
@@ -262,6 +263,22 @@ def test_source_and_target_are_augmented_by_themselves(probe, batch):
     made = probe([], recipe='standard', optimizer=STILL)
     (same,) = made.run({**batch, 'image_t': batch['image_s']}, 1)
     assert same['source_logits'] != pytest.approx(same['target_logits'], rel=1e-3)
+
+
+def test_source_images_are_matched_to_the_target_images_of_their_places(harness, batch):
+    made = harness(method='dmsrl', **PLAIN)
+    black = lambda key, source, target, places: 0.0 * source
+    swapped = lambda key, source, target, places: target
+    for match, source in ((None, 'image_s'), (swapped, 'image_t'), (black, None)):
+        settings = dataclasses.replace(made.settings, match=match)
+        views = lambda batch: step.augmented(jax.random.key(0), batch, settings)  # noqa: B023
+        shards = jax.sharding.PartitionSpec(step.AXIS)
+        mesh = jax.make_mesh((2,), (step.AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
+        mapped = jax.shard_map(views, mesh=mesh, in_specs=(shards,), out_specs=shards)
+        found_s, found_t = jax.jit(mapped)(batch)
+        expected = batch[source] / 255 if source else np.zeros_like(found_s)
+        np.testing.assert_allclose(found_s, expected, atol=1e-6)
+        np.testing.assert_allclose(found_t, batch['image_t'] / 255, atol=1e-6)
 
 
 def test_metrics_of_micro_batches_are_their_mean(probe, batch):
