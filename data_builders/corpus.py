@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 from data_builders import common, distributing, faces, label_codes, splits, trees
 from data_builders.counts import Count
 from data_builders.items import Item as Item
+from dmsrl_jax import expressions
 from dmsrl_jax.errors import InputError
 
 OPTIONS: dict[str, tuple[type, Any, str]] = {
@@ -153,9 +154,11 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
         """Bytes of an item's image file, whole, before the face is cut out."""
         return tree.read(item.path)
 
-    def need(self, tree: trees.Tree, pattern: str, *, without: str = '') -> dict[str, trees.Found]:
+    def need(
+        self, tree: trees.Tree, pattern: str, *, without: str = '', alike: bool = True
+    ) -> dict[str, trees.Found]:
         """`tree.find`, but finding nothing is an InputError that says what was expected."""
-        if found := tree.find(pattern, without=without):
+        if found := tree.find(pattern, without=without, alike=alike):
             return found
         raise InputError(
             f'{self.name} needs {self.MANUAL_DOWNLOAD_INSTRUCTIONS}; found no file like '
@@ -183,6 +186,25 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
             raise InputError(f'{where or name}: {error}') from error
         if label is None:
             self.drops.add(f'label {label_codes.ORDERS[order][code]}', name)
+        return label
+
+    def word(self, word: str, name: str) -> int | None:
+        """The label of a folder's name; notes those that are none of the seven.
+
+        Args:
+            word: the name of the folder.
+            name: the image, for the list of drops.
+
+        Returns:
+            The label, or None.
+        """
+        try:
+            label = expressions.parse(word)
+        except InputError:
+            self.drops.add(f'in a folder {word!r}, which is no expression', name)
+            return None
+        if label is None:
+            self.drops.add(f'label {word.lower()}', name)
         return label
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
@@ -216,7 +238,9 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
     def _check_splits(self, tree: trees.Tree, parts: Mapping[str, Any]) -> None:
         """A split that the user does not have is none; one that is there must not be overlooked."""
         for split in self.SPLITS.get(self.protocol, ()):
-            there = [] if split in parts else tree.find(rf'{_NAMES[split]}[^/]*(?:/.*)?')
+            there = (
+                [] if split in parts else tree.find(rf'{_NAMES[split]}[^/]*(?:/.*)?', alike=False)
+            )
             for found in list(there)[:1]:
                 raise InputError(
                     f'{self.name}/{self.protocol}: no image of the split {split} was found, though '

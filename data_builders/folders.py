@@ -3,12 +3,20 @@
 import pathlib
 from collections.abc import Callable
 
-_JUNK = ('.DS_Store', 'Thumbs.db', 'desktop.ini', '__MACOSX')
+_JUNK = (
+    'Thumbs.db',
+    'desktop.ini',
+    '__MACOSX',
+    '@eaDir',
+    '$RECYCLE.BIN',
+    'System Volume Information',
+    'lost+found',
+)
 
 
 def is_junk(name: str) -> bool:
-    """Whether a file or folder name is litter of an operating system or an archiver."""
-    return name in _JUNK or name.startswith('._')
+    """Whether a file or folder is hidden, or litter of an operating system or an archiver."""
+    return name in _JUNK or (name.startswith('.') and name not in ('.', '..'))
 
 
 def listing(folder: pathlib.Path) -> list[pathlib.Path]:

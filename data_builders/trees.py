@@ -3,18 +3,20 @@
 import contextlib
 import functools
 import io
+import math
 import os
 import pathlib
 import pickle
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any, NamedTuple
 
 from data_builders import archives, unpacking
 from data_builders.folders import describe, is_junk
 from dmsrl_jax.errors import InputError
 
+_COMPARED = 20  # at least so many of the files that lie there twice, or all of them
 _DEEPEST_ARCHIVE = 2  # an archive in an archive, and no further
 # A group of a regular expression that has no other in it.
 _GROUP = re.compile(r'\((?:\?P<(?P<name>\w+)>|\?:)?(?P<content>[^()]*)\)(?P<repeat>[?*+]?)')
@@ -25,6 +27,22 @@ class Found(NamedTuple):
 
     path: str
     groups: dict[str, str]
+
+
+class Index(dict[str, str]):
+    """Files by their `id` in lower case, of several the one in the fewest folders."""
+
+    def __init__(self, found: Iterable[Found]):
+        """Takes what `Tree.find` found with a group `id`."""
+        super().__init__()
+        self._exact: dict[str, str] = {}
+        for file in sorted(found, key=lambda file: (file.path.count('/'), file.path)):
+            self._exact.setdefault(file.groups['id'], file.path)
+            self.setdefault(file.groups['id'].lower(), file.path)
+
+    def named(self, name: str) -> str | None:
+        """The file of that name, or, if there is none, of that name in another case."""
+        return self._exact.get(name) or self.get(name.lower())
 
 
 class Tree:
@@ -128,7 +146,7 @@ class Tree:
         """All names, sorted."""
         return sorted(self._places)
 
-    def find(self, pattern: str, *, without: str = '') -> dict[str, Found]:
+    def find(self, pattern: str, *, without: str = '', alike: bool = True) -> dict[str, Found]:
         """Finds files by the end of their names, so that wrapping folders do not matter.
 
         The name of an archive is as good as a folder around its content: `images/1.jpg` in
@@ -138,10 +156,14 @@ class Tree:
             pattern: regular expression for the last parts of a name, `basic/aligned/(?P<id>.*)`;
                 case does not matter.
             without: regular expression of names of folders that are not looked into.
+            alike: whether several files with the same end must have the same content.
 
         Returns:
             What fits the pattern to the file, sorted. Of several files with the same end the one
             in the fewest folders counts, and unpacked ones before those in archives.
+
+        Raises:
+            InputError: two files with the same end differ. Of many some are compared.
         """
         expression = re.compile(f'(?:.*/)?(?P<_tail>{pattern})', re.IGNORECASE)
         other = re.compile(f'(?:.*/)?(?:{without})/.*' if without else r'(?!)', re.IGNORECASE)
@@ -151,15 +173,27 @@ class Tree:
             if match and not any(map(other.match, self._names(name))):
                 fitting.append((match.string.count('/'), place, name, match))
         found: dict[str, Found] = {}
+        twins = []
         for _, _, name, match in sorted(fitting, key=lambda fit: fit[:3]):
             groups = {key: value or '' for key, value in match.groupdict().items()}
-            found.setdefault(groups.pop('_tail'), Found(name, groups))
+            first = found.setdefault(groups.pop('_tail'), Found(name, groups))
+            if first.path != name:
+                twins.append((first.path, name))
+        if alike:
+            self._compare(twins)
         return dict(sorted(found.items()))
 
-    def index(self, pattern: str, *, without: str = '') -> dict[str, str]:
-        """Files by the group `id` of the pattern, in lower case; see `find`."""
-        found = self.find(pattern, without=without)
-        return {file.groups['id'].lower(): file.path for file in found.values()}
+    def _compare(self, twins: Sequence[tuple[str, str]]) -> None:
+        for first, other in twins[:: math.ceil(len(twins) / _COMPARED) or 1]:
+            if self.read(first) != self.read(other):
+                raise InputError(
+                    f'{first} and {other} in {self.root} have one name and differ, so that nobody '
+                    'can tell which is meant: move one of them, or its folder, out of there'
+                )
+
+    def index(self, pattern: str, *, without: str = '') -> 'Index':
+        """Files by the group `id` of the pattern; see `find`, and `Index` for upper case."""
+        return Index(self.find(pattern, without=without).values())
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
@@ -280,16 +314,24 @@ def unreadable(path: str | os.PathLike[str], error: OSError) -> str:
     return f'cannot read {os.fspath(path)}{link}: {error.strerror or error}; mend or remove it'
 
 
+def _not_listed(error: OSError) -> None:
+    raise InputError(unreadable(error.filename, error)) from error
+
+
 def _junk(name: str) -> bool:
     return any(map(is_junk, name.split('/')))
 
 
 def walk(root: pathlib.Path) -> Iterator[str]:
-    """Names of the files below a folder, without junk; linked folders are followed, once each."""
+    """Names of the files below a folder, without junk; linked folders are followed, once each.
+
+    Prepared corpora that lie there are not looked into. A folder that cannot be listed is an
+    InputError: a class or a split may lie in it.
+    """
     seen = set()
-    for place, folders, names in os.walk(root, followlinks=True):
+    for place, folders, names in os.walk(root, followlinks=True, onerror=_not_listed):
         real = os.path.realpath(place)
-        if real in seen:
+        if real in seen or 'dataset_info.json' in names:
             folders.clear()
             continue
         seen.add(real)

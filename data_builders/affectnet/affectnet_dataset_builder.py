@@ -74,13 +74,14 @@ class Builder(corpus.Builder):
 
     def _listed(self, tree: trees.Tree) -> Iterator[corpus.Item]:
         lists = self.need(tree, _LISTS, without=_AUTOMATIC).values()
-        pictures = tree.index(_PICTURE, without=_AUTOMATIC)
+        own = tree.index(f'Manually_Annotated_Images/{_PICTURE}', without=_AUTOMATIC)
+        pictures = own or tree.index(_PICTURE, without=_AUTOMATIC)
         for found in sorted(lists, key=lambda found: found.groups['part'].lower(), reverse=True):
             split = _SPLITS[found.groups['part'].lower()]
             for row in files.rows(tree, found.path):
                 label = self._label(files.number(row.expression, row.where), row.name, row.where)
                 self._count(split, row.expression, label)
-                path = pictures.get(row.name.lower())
+                path = pictures.named(row.name)
                 if label is None:
                     continue
                 if path is None:

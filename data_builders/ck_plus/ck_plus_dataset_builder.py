@@ -24,6 +24,7 @@ PROTOCOLS = {
 }
 _PEAKS = {'peak3_neutral': 3, 'peak3': 3, 'peak1': 1, 'peak1_neutral': 1}
 _SEQUENCE = r'(?P<subject>S\d{3})/(?P<number>\d{3})/'
+_OWN = '(?:extended-)?cohn-kanade-images'  # others hold faces cut out of them, under their names
 _FRAME = r'S\d{3}_\d{3}_(?P<frame>\d{8})'
 _ONSET = 3  # frames are numbered from 1; up to here a face is still neutral
 # Sequences of surprise, fear, disgust, happiness, sadness and anger.
@@ -68,9 +69,10 @@ class Builder(corpus.Builder):
 
     def _frames(self, tree: trees.Tree) -> Iterator[corpus.Item]:
         """Frames of the sequences that have a label file."""
-        self.need(tree, rf'{_SEQUENCE}{_FRAME}\.png')
+        self.need(tree, rf'{_SEQUENCE}{_FRAME}\.png', alike=False)
         self.need(tree, rf'{_SEQUENCE}{_FRAME}_emotion\.txt')
-        filmed = by_sequence(tree, rf'{_SEQUENCE}{_FRAME}\.png')
+        filmed = by_sequence(tree, rf'{_OWN}/{_SEQUENCE}{_FRAME}\.png')
+        filmed = filmed or by_sequence(tree, rf'{_SEQUENCE}{_FRAME}\.png')
         labels = by_sequence(tree, rf'{_SEQUENCE}{_FRAME}_emotion\.txt')
         units = by_sequence(tree, rf'{_SEQUENCE}{_FRAME}_facs\.txt')
         landmarks = by_sequence(tree, rf'{_SEQUENCE}{_FRAME}_landmarks\.txt')
@@ -82,7 +84,11 @@ class Builder(corpus.Builder):
                 self.drops.add('sequence without an emotion', name)
                 continue
             self.found['labelled sequences'] += 1
-            (peak, path), *_ = sorted(labels[key].items())
+            (peak, path), *others = sorted(labels[key].items())
+            if others:
+                raise InputError(
+                    f'{path} and {others[0][1]} label one sequence: remove one of them'
+                )
             label = self.keep(code_of(tree, path), 'ckplus', name, path)
             if label is None:
                 continue

@@ -7,12 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from data_builders import corpus, counts, splits, trees
-from dmsrl_jax import expressions
 from dmsrl_jax.expressions import EXPRESSIONS
 
 UNITS = 100  # action units by their number
-_WORDS = 'anger|contempt|disgust|fear|happy|sadness|surprise'
-_AGRA = 'Surprised|Fear|Disgust|Happy|Sad|Anger|Neutral'
+_IMAGE = r'\.(?:png|jpe?g|bmp|tiff?)'
 _NAME = re.compile(r'(?P<subject>S\d{3})_(?P<number>\d{3})_\d{8}\.\w+', re.IGNORECASE)
 # surprise, fear, disgust, happiness, sadness, anger, neutral
 _CK48 = (249, 75, 177, 207, 84, 135, 0)
@@ -29,7 +27,7 @@ class Form(NamedTuple):
 FORMS = {
     'ck48': Form(
         'CK+48: crops of 48x48 of the last 3 frames in folders by class: 927 images',
-        rf'(?P<part>)(?P<word>{_WORDS})/(?P<name>S\d{{3}}_\d{{3}}_\d{{8}}\.png)',
+        rf'(?P<part>)(?P<word>[^/]+)/(?P<name>S\d{{3}}_\d{{3}}_\d{{8}}{_IMAGE})',
         (
             counts.Count('all images', 927, True),
             counts.Count('images of contempt', 54, True),
@@ -38,7 +36,7 @@ FORMS = {
     ),
     'agra': Form(
         'the crops of the AGRA benchmark in folders by part and class',
-        rf'CK\+_(?P<part>Train|Val)_crop/(?P<word>{_AGRA})/(?P<name>[^/]+\.(?:png|jpe?g|bmp|tiff?))',
+        rf'CK\+_(?P<part>Train|Val)_crop/(?P<word>[^/]+)/(?P<name>[^/]+{_IMAGE})',
         (counts.Count('validation images', 129, False),),
     ),
 }
@@ -64,9 +62,8 @@ def items(builder: corpus.Builder, tree: trees.Tree) -> Iterator[corpus.Item]:
     """
     for found in builder.need(tree, FORMS[builder.protocol].files).values():
         part, word, name = (found.groups[key] for key in ('part', 'word', 'name'))
-        label = expressions.parse(word)
+        label = builder.word(word, found.path)
         if label is None:
-            builder.drops.add(f'label {word.lower()}', found.path)
             builder.found[f'images of {word.lower()}'] += 1
             continue
         frame = _NAME.fullmatch(name)

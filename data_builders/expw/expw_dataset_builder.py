@@ -63,7 +63,7 @@ class Builder(corpus.Builder):
             self.found['listed faces'] += 1
             self.found[f'listed {EXPRESSIONS[label]}'] += 1
             file = f'{line.name}#{line.face}'
-            if (path := pictures.get(line.name.lower())) is None:
+            if (path := pictures.named(line.name)) is None:
                 self.drops.add(corpus.MISSING, file)
             else:
                 yield corpus.Item(

@@ -2,7 +2,8 @@
 
 import contextlib
 import pathlib
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 
 from data_builders import common
 from data_builders.image_list import found, lists, photos
@@ -10,6 +11,7 @@ from dmsrl_jax.errors import InputError
 
 _ABBREVIATED = 3  # letters at most
 _SHORT_NAMES = ('sad', 'joy')
+_PARTS = re.compile('[A-Z]?[a-z]+|[A-Z]+')  # of a name: by capitals, digits and signs
 _SPLITS = {
     **dict.fromkeys(('train', 'training'), 'train'),
     **dict.fromkeys(('val', 'valid', 'validation'), 'validation'),
@@ -32,9 +34,9 @@ def read(root: pathlib.Path, codes: str, drops: common.Drops) -> list[lists.Entr
 
     Raises:
         InputError: there is no image, or one lies in no such folder, or below two that name
-            different expressions.
+            different expressions; some lie in folders with names and some in numbered ones.
     """
-    entries = []
+    entries: list[lists.Entry] = []
     for name in photos.find(root, drops):
         labels = _labels(name.split('/')[-2::-1], codes)
         names = [word for word in labels if _rank(word) == 0 and labels[word] is not None]
@@ -51,6 +53,15 @@ def read(root: pathlib.Path, codes: str, drops: common.Drops) -> list[lists.Entr
             )
         word = min(labels, key=_rank)
         entries.append(lists.Entry(0, name, labels[word], word, ''))
+    named, numbered = (
+        next((entry for entry in entries if lists.is_code(entry.word) == is_code), None)
+        for is_code in (False, True)
+    )
+    if named and numbered:
+        raise InputError(
+            f'{root / named.path} has its label by a name, {root / numbered.path} by a number, '
+            f'{numbered.word}, which may be none: name all folders, or number all'
+        )
     return entries
 
 
@@ -81,17 +92,39 @@ def divide(items: Sequence[found.Item]) -> dict[str, list[found.Item]]:
 
     Raises:
         InputError: some images lie below such a folder and some do not.
+
+    Names such as `train_set`, `FER2013Test` or `PublicTest` (which is for validation) count where
+    there are several of them, `train` among them.
     """
-    divided: dict[str, list[found.Item]] = {name: [] for name in _SPLITS.values()}
-    outside: list[found.Item] = []
-    for item in items:
-        words = (word.lower() for word in item.name.split('/')[:-1])
-        split = next((_SPLITS[word] for word in words if word in _SPLITS), None)
-        (outside if split is None else divided[split]).append(item)
-    divided = {name: part for name, part in divided.items() if part}
+    divided, outside = _divided(items, lambda word: _SPLITS.get(word.lower()))
+    if outside:
+        longer, left = _divided(items, _split_within)
+        if {'train'} < set(longer):  # else it is a word in the name of some folder
+            divided, outside = longer, left
     if divided and outside:
         raise InputError(
             f'{outside[0].path} lies in none of the folders {", ".join(divided)}, and other images '
             'do: move it into one of them, or out of manual_dir'
         )
     return divided
+
+
+def _divided(
+    items: Sequence[found.Item], split_of: Callable[[str], str | None]
+) -> tuple[dict[str, list[found.Item]], list[found.Item]]:
+    """Images by the split of the first of their folders that names one, and those without."""
+    divided: dict[str, list[found.Item]] = {name: [] for name in _SPLITS.values()}
+    outside: list[found.Item] = []
+    for item in items:
+        named = filter(None, map(split_of, item.name.split('/')[:-1]))
+        split = next(named, None)
+        (outside if split is None else divided[split]).append(item)
+    return {name: part for name, part in divided.items() if part}, outside
+
+
+def _split_within(word: str) -> str | None:
+    """The split that a part of a name says: `train_set`, `FER2013Train`, `val2`."""
+    parts = [part.lower() for part in _PARTS.findall(word)]
+    if 'public' in parts:
+        return 'validation'
+    return next((_SPLITS[part] for part in parts if part in _SPLITS), None)

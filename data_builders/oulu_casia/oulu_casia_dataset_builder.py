@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from data_builders import corpus, counts, sequences, splits, trees
-from dmsrl_jax import expressions
 
 NEEDS = (
     'B_OriginalImg.zip or the folder OriginalImg/ with VL/Strong/P001/Anger/000.jpeg and the like '
@@ -27,7 +26,7 @@ PROTOCOLS = {
 }
 _PLACE = (
     r'{camera}{form}/{light}/(?P<subject>P\d{{3}})/'
-    r'(?P<expression>Anger|Disgust|Fear|Happiness|Sadness|Surprise)/(?P<frame>\d{{3}})\.jpe?g'
+    r'(?P<expression>[^/]+)/(?P<frame>\d{{3}})\.(?:jpe?g|png|bmp)'
 )
 _ONSET = '002'  # frames are numbered from 000; up to here a face is still neutral
 _SEQUENCES, _SUBJECTS = 480, 80
@@ -67,8 +66,9 @@ class Builder(corpus.Builder):
             filmed.setdefault(key, {})[found.groups['frame']] = found.path
         self.found['sequences'] = len(filmed)
         for (subject, word), frames in sorted(filmed.items()):
-            name, label = f'{subject}/{word}', expressions.parse(word)
-            assert label is not None  # the pattern has the six only
+            name = f'{subject}/{word}'
+            if (label := self.word(word, name)) is None:
+                continue
             onset = _ONSET if 'neutral' in self.protocol else None
             chosen = sequences.to_peak(sorted(frames), label, peaks=3, onset=onset)
             if not chosen:

@@ -17,7 +17,8 @@ PROTOCOLS = {
     'aligned': "the owners' aligned faces, 100x100; train and test are the owners'",
     'original': "whole pictures cut by the owners' boxes; train and test are the owners'",
 }
-_OTHERS = r'compound[^/]*'  # the sister set has files of the same names
+_OTHERS = r'[^/]*compound[^/]*'  # the sister set has files of the same names
+_ALIGNED = r'|[^/]*aligned[^/]*'
 _ID = r'(?P<id>(?:train|test)_\d+)'
 _PICTURES = {'aligned': rf'{_ID}_aligned\.jpg', 'original': rf'{_ID}\.jpg'}
 _TRAIN = (1290, 281, 717, 4772, 1982, 705, 2524)
@@ -52,15 +53,19 @@ class Builder(corpus.Builder):
 
     def items(self, tree: trees.Tree) -> Iterator[corpus.Item]:
         """Images of the list in its order, or of class folders 1..7 where there is no list."""
-        self.need(tree, _PICTURES[self.protocol], without=_OTHERS)
-        pictures = tree.index(_PICTURES[self.protocol], without=_OTHERS)
-        cut = self.protocol == 'original'
+        pattern, cut = _PICTURES[self.protocol], self.protocol == 'original'
+        self.need(tree, pattern, without=_OTHERS, alike=False)
+        # Aligned faces are called like whole pictures, too.
+        pictures = tree.index(f'original/{pattern}', without=_OTHERS) if cut else {}
+        pictures = pictures or tree.index(pattern, without=f'{_OTHERS}{_ALIGNED * cut}')
         boxes = tree.index(rf'boundingbox[^/]*/{_ID}(_boundingbox)?\.txt', without=_OTHERS)
         attributes = tree.index(rf'{_ID}_manu_attri\.txt', without=_OTHERS)
         distributions = read_distributions(tree)
+        left = dict(pictures)
         for name, code, where in self._codes(tree):
             self.found['listed images'] += 1
             key = name.rpartition('.')[0].lower()
+            left.pop(key, None)
             label = self.keep(code, 'raf', name, where)
             if key not in pictures:
                 self.drops.add(corpus.MISSING, name)
@@ -79,6 +84,9 @@ class Builder(corpus.Builder):
                     extra=extra,
                 )
 
+        for path in left.values():
+            self.drops.add('not listed', path)
+
     def _codes(self, tree: trees.Tree) -> Iterator[tuple[str, int, str]]:
         """File name, as in the list, code, and where that stands."""
         lists = tree.find(r'list_pa(r)?tition_label\.txt', without=_OTHERS)
@@ -90,7 +98,7 @@ class Builder(corpus.Builder):
                     raise InputError(f'{where}: expected `name code`, got {text!r}')
                 yield name, int(code[0]), where
             return
-        in_folders = rf'(?P<code>[1-7])/{_PICTURES[self.protocol]}'
+        in_folders = rf'(?P<code>\d+)/{_PICTURES[self.protocol]}'
         for found in self.need(tree, in_folders, without=_OTHERS).values():
             yield f'{found.groups["id"]}.jpg', int(found.groups['code']), found.path
 

@@ -38,7 +38,7 @@ class Builder(corpus.Builder):
             name, code = read_line(text, where)
             self.found['listed images'] += 1
             label = self.keep(code, 'alphabetical', name, where)
-            if not (path := pictures.get(name.lower())):
+            if not (path := pictures.named(name)):
                 self.drops.add(corpus.MISSING, name)
             elif label is not None:
                 yield corpus.Item(path.rpartition('/')[2], label, path)

@@ -35,7 +35,7 @@ def listed(builder: corpus.Builder, tree: trees.Tree) -> Iterator[corpus.Item]:
         part, name = archive.partition('_')[0], name.replace('\\', '/').rpartition('/')[2]
         if part.lower() not in splits.PARTS:
             builder.drops.add('test set, no labels', name)
-        elif (path := pictures.get(name.lower())) is None:
+        elif (path := pictures.named(name)) is None:
             builder.drops.add(corpus.MISSING, name)
         elif (label := _label(word, where)) is None:
             builder.drops.add(f'label {word}', name)

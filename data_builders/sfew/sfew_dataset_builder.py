@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 from data_builders import corpus, counts, faces, trees
 from data_builders.sfew import forms
-from dmsrl_jax import expressions
 
 NEEDS = (
     'Train_Aligned_Faces.zip and Val_Aligned_Faces_new.zip (protocol frames: the whole frames, '
@@ -17,12 +16,12 @@ PROTOCOLS = {
     'csv': 'aligned faces of the copy with sfew_2.0_labels.csv; its splits are those of the owners',
     'agra': 'whole frames cut by the boxes of the AGRA benchmark, which were made by a detector',
 }
-_CLASS = r'(?P<word>Angry|Disgust|Fear|Happy|Neutral|Sad|Surprise)'
+_CLASS, _IMAGE = r'(?P<word>[^/]+)', r'(?P<name>[^/]+\.(?:png|jpe?g))'
 _PICTURES = {
-    'aligned': rf'{{part}}_Aligned_Faces[^/]*/{_CLASS}/(?P<name>[^/]+\.png)',
-    'frames': rf'{{part}}(?:/[^/]+)?/{_CLASS}/(?P<name>[^/]+\.(?:png|jpe?g))',
+    'aligned': rf'{{part}}_Aligned_Faces[^/]*/{_CLASS}/{_IMAGE}',
+    'frames': rf'{{part}}(?:/[^/]+)?/{_CLASS}/{_IMAGE}',
 }
-_NEW = rf'{{part}}_Aligned_Faces_new/(?:[^/]*/)?{_CLASS}/(?P<name>[^/]+\.png)'
+_NEW = rf'{{part}}_Aligned_Faces_new/(?:[^/]*/)?{_CLASS}/{_IMAGE}'
 _NOT_FRAMES = r'[^/]*(?:Aligned|LPQ|PHOG|Feature)[^/]*'
 _SPLITS = {'Train': 'train', 'Val': 'validation'}
 # surprise, fear, disgust, happiness, sadness, anger, neutral
@@ -70,10 +69,10 @@ class Builder(corpus.Builder):
             without = _NOT_FRAMES if self.protocol == 'frames' else ''
             pattern = _PICTURES[self.protocol].format(part=part)
             for file in (found or tree.find(pattern, without=without)).values():
-                label = expressions.parse(file.groups['word'])
-                assert label is not None  # the pattern has the seven only
                 name = f'{part}/{file.groups["word"].capitalize()}/{file.groups["name"]}'
-                yield corpus.Item(name, label, file.path, split=split)
+                label = self.word(file.groups['word'], name)
+                if label is not None:
+                    yield corpus.Item(name, label, file.path, split=split)
         if self.protocol == 'aligned':
             for name in tree.find(r'Test_Aligned_Faces[^/]*/[^/]+\.png'):
                 self.drops.add('test set, no labels', name)

@@ -326,3 +326,18 @@ class TestNewerRelease:
         raw = layouts.plant(tmp_path / 'raw', newer())
         with pytest.raises(InputError, match=r'for --corpus affectnet/npy; .* holds train_set/'):
             layouts.build('affectnet/csv', raw, tmp_path / 'out')
+
+
+def test_aligned_faces_beside_the_owners_pictures(layouts, tmp_path):
+    files_ = {name: content for name, content in older(layouts).items()}
+    other = {
+        name.replace(IMAGES, f'{IMAGES}_aligned'): layouts.draw('x')
+        for name in files_
+        if name.startswith(IMAGES)
+    }
+    alone = layouts.build('affectnet', layouts.plant(tmp_path / 'a', files_), tmp_path / 'out')
+    both = layouts.plant(tmp_path / 'b', files_ | other)
+    built = layouts.build('affectnet', both, tmp_path / 'all')
+    assert {k: row['image'] for k, row in built.all.items()} == {
+        k: row['image'] for k, row in alone.all.items()
+    }

@@ -210,3 +210,25 @@ def test_frames_behind_the_peak_are_left_out(layouts, tmp_path):
     assert built.labels() == {
         f'{name(key, frame)}.png': 6 if frame == 1 else 3 for frame in (1, 3, 4, 5)
     }
+
+
+def test_faces_cut_out_of_the_frames_beside_them(layouts, tmp_path):
+    other = {
+        name.replace('cohn-kanade-images', 'cut/a'): content for name, content in images().items()
+    }
+    other = {name: layouts.draw('cut') for name in other}
+    files = {f'frame/{name}': content for name, content in (images() | labels()).items()}
+    alone = layouts.build('ck_plus', layouts.plant(tmp_path / 'a', files), tmp_path / 'out')
+    both = layouts.build('ck_plus', layouts.plant(tmp_path / 'b', files | other), tmp_path / 'all')
+    assert {k: row['image'] for k, row in both.all.items()} == {
+        k: row['image'] for k, row in alone.all.items()
+    }
+
+
+def test_two_labels_of_a_sequence_are_refused(layouts, tmp_path):
+    second = {'Emotion/S005/001/S005_001_00000004_emotion.txt': '3\n'}
+    raw = layouts.plant(tmp_path / 'raw', images() | labels() | second)
+    with pytest.raises(
+        InputError, match=r'0000004_emotion\.txt and .*0005_emotion\.txt label one s'
+    ):
+        layouts.build('ck_plus', raw, tmp_path / 'out')

@@ -3,6 +3,7 @@
 import pytest
 
 from dmsrl_jax.errors import InputError
+from dmsrl_jax.expressions import EXPRESSIONS
 
 WORDS = {'anger': 5, 'disgust': 2, 'fear': 1, 'happy': 3, 'sadness': 4, 'surprise': 0}
 AGRA = {'Surprised': 0, 'Fear': 1, 'Disgust': 2, 'Happy': 3, 'Sad': 4, 'Anger': 5, 'Neutral': 6}
@@ -74,3 +75,23 @@ def test_one_form_is_not_the_other(layouts, tmp_path):
     for protocol, message in (('peak1', '<subject>/<number>'), ('agra', r'CK\+_<part>_crop/')):
         with pytest.raises(InputError, match=f'found no file like {message}'):
             layouts.build(f'ck_plus/{protocol}', raw, tmp_path / 'out')
+
+
+def test_other_words_for_the_classes(layouts, tmp_path):
+    words = {'Surprise': 0, 'Angry': 5, 'happiness': 3, 'Neutral': 6}
+    files = {
+        f'CK+_Train_crop/{word}/S010_004_0000001{i}.png': None
+        for i, word in enumerate([*words, 'Contempt', 'Hapy'])
+    }
+    files['CK+_Val_crop/Sad/S011_004_00000011.png'] = None
+    built = layouts.build('ck_plus/agra', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out')
+    found = {row['file']: row['label'] for row in built.records['train'].values()}
+    assert sorted(found.values()) == sorted(words.values())
+    assert found == {
+        f'Train/{EXPRESSIONS[label]}/S010_004_0000001{i}.png': label
+        for i, label in enumerate(words.values())
+    }
+    assert built.drops() == {
+        'label contempt': 1,
+        "in a folder 'Hapy', which is no expression": 1,
+    }

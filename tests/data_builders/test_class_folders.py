@@ -36,6 +36,12 @@ class TestRead:
         with pytest.raises(InputError, match=r'sad/3\.png lies in .*different expr.*sad and fear:'):
             read(raw)
 
+    def test_names_and_numbers_are_refused(self, layouts, tmp_path):
+        names = ('1/happy/1.png', '2/suprise/2.png', '3/sad/3.png')
+        raw = layouts.plant(tmp_path / 'raw', dict.fromkeys(names))
+        with pytest.raises(InputError, match=r'1\.png has its label by a name, .*2\.png by a num'):
+            read(raw)
+
     @pytest.mark.parametrize('name', ['a.png', 'bored/a.png', 'train/a.png', '2024/a.png'])
     def test_no_expression(self, layouts, tmp_path, name):
         raw = layouts.plant(tmp_path / 'raw', {'happy/b.png': None, name: None})
@@ -51,6 +57,28 @@ class TestBuild:
         assert built.labels('train') == {'train/happy/1.png': 3, 'Train/sad/2.png': 4}
         assert built.labels('validation') == {'Val/sad/3.png': 4}
         assert built.labels('test') == {'testing/happy/4.png': 3}
+
+    @pytest.mark.parametrize(
+        ('train', 'validation', 'test'),
+        [
+            ('train_set', 'val_set', 'test_set'),
+            ('FER2013Train', 'FER2013Valid', 'FER2013Test'),
+            ('Training', 'PublicTest', 'PrivateTest'),
+        ],
+    )
+    def test_longer_names_of_splits(self, layouts, tmp_path, train, validation, test):
+        names = (f'{train}/happy/1.png', f'{validation}/sad/3.png', f'{test}/happy/4.png')
+        raw = layouts.plant(tmp_path / 'raw', dict.fromkeys(names))
+        built = layouts.build('image_list/kaggle', raw, tmp_path / 'out', labels='folders')
+        found = [list(built.labels(split)) for split in ('train', 'validation', 'test')]
+        assert found == [[name] for name in names]
+
+    @pytest.mark.parametrize('folder', ['my_test_pictures', 'train_2024', 'contest'])
+    def test_one_such_name_alone_says_nothing(self, layouts, tmp_path, folder):
+        raw = layouts.plant(tmp_path / 'raw', {f'{folder}/fear/2.png': None})
+        options = {'labels': 'folders', 'test_fraction': 0}
+        built = layouts.build('image_list/mine', raw, tmp_path / 'out', **options)
+        assert built.labels('train') == {f'{folder}/fear/2.png': 1}
 
     def test_others_are_split_by_hash(self, layouts, tmp_path):
         names = [f'{word}/{i}.png' for word in ('happy', 'sad') for i in range(20)]

@@ -170,3 +170,15 @@ class TestAgra:
         line = expw.read_agra_line(f'a.jpg 1 4 6 26 14 3 {MARKS}', '')
         assert line[:5] == ('a.jpg', 1, (4.0, 6.0, 26.0, 14.0), -1.0, 3)
         assert line.points == tuple(map(float, MARKS.split()))
+
+
+def test_names_that_differ_in_case_alone(layouts, tmp_path):
+    names = ('A.jpg', 'a.jpg')
+    pictures = {n: layouts.draw(n, size=(32, 30), kind='JPEG') for n in names}
+    files = {f'origin/{n}': content for n, content in pictures.items()}
+    files['label.lst'] = 'A.jpg 0 0 0 32 30 9.5 0\na.jpg 0 0 0 32 30 9.5 3\n'
+    raw = layouts.plant(tmp_path / 'raw', files)
+    built = layouts.build('expw', raw, tmp_path / 'out', margin=0.0, test_fraction=0)
+    assert built.labels() == {'A.jpg#0': 5, 'a.jpg#0': 3}
+    first, second = (layouts.pixels(built.all[f'{n}#0']) for n in names)
+    assert (first != second).any()

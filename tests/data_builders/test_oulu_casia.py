@@ -123,3 +123,14 @@ def test_protocol_that_is_not_there(layouts, raw, tmp_path):
         InputError, match=r'no file like NI/Dark/<subject>/<expression>/<frame>\.jpg'
     ):
         layouts.build('oulu_casia/ni_dark_peak3', raw, tmp_path)
+
+
+def test_other_words_for_the_classes(layouts, tmp_path):
+    words = {'Angry': 5, 'Happy': 3, 'Bored': None}
+    files = {f'VL/Strong/P001/{w}/{n:03d}.jpeg': None for w in words for n in range(5)}
+    built = layouts.build('oulu_casia', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out')
+    assert {name.split('/')[3]: label for name, label in built.labels().items() if label != 6} == {
+        'Angry': 5,
+        'Happy': 3,
+    }
+    assert built.drops() == {"in a folder 'Bored', which is no expression": 1}

@@ -197,3 +197,46 @@ class TestMistakes:
             InputError, match=r"no protocol 'whole'; it has\n  aligned: the owners'"
         ):
             layouts.build('raf_db/whole', tmp_path, tmp_path / 'out')
+
+
+def test_aligned_faces_beside_whole_pictures_of_the_same_names(layouts, tmp_path):
+    files = original(layouts) | {f'basic/Image/aligned/{name}.jpg': None for name in CODES}
+    built = layouts.build(
+        'raf_db/original', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out'
+    )
+    alone = layouts.plant(tmp_path / 'alone', original(layouts))
+    expected = layouts.build('raf_db/original', alone, tmp_path / 'other')
+    assert {k: row['image'] for k, row in built.all.items()} == {
+        k: row['image'] for k, row in expected.all.items()
+    }
+
+
+def test_two_different_faces_of_one_name_are_refused(layouts, tmp_path):
+    files = aligned() | aligned('basic/masked/')
+    files['basic/EmoLabel/list_patition_label.txt'] = listing()
+    raw = layouts.plant(tmp_path / 'raw', files)
+    with pytest.raises(InputError, match=r'Image/aligned/test_0001_aligned\.jpg in .* have one na'):
+        layouts.build('raf_db', raw, tmp_path / 'out')
+
+
+def test_class_folders_counted_from_0_are_refused(layouts, tmp_path):
+    names = [f'train/{code}/train_0000{code}_aligned.jpg' for code in range(7)]
+    raw = layouts.plant(tmp_path / 'raw', dict.fromkeys(names))
+    with pytest.raises(InputError, match=r'0/train_00000_aligned\.jpg: .*label 0'):
+        layouts.build('raf_db', raw, tmp_path / 'out')
+
+
+def test_faces_of_no_list_are_counted(layouts, tmp_path):
+    files = aligned() | {'basic/EmoLabel/list_patition_label.txt': listing()}
+    files['basic/Image/aligned/train_00003_aligned.jpg'] = None
+    built = layouts.build('raf_db', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out')
+    assert built.labels() == LABELS
+    assert built.drops() == {'not listed': 1}
+
+
+@pytest.mark.parametrize('folder', ['compound', 'RAF-compound', 'Compound (1)'])
+def test_the_sister_set_under_other_names(layouts, tmp_path, folder):
+    sister = {name.replace('compound', folder, 1): text for name, text in compound().items()}
+    files = aligned('RAF/basic/') | {'RAF/basic/EmoLabel/list_patition_label.txt': listing()}
+    built = layouts.build('raf_db', layouts.plant(tmp_path / 'raw', files | sister), tmp_path / 'o')
+    assert built.labels() == LABELS

@@ -122,3 +122,12 @@ def test_nothing_there(layouts, tmp_path):
     raw = layouts.plant(tmp_path / 'raw', {'sfew_2.0_labels.csv': 'image_name,label\n'})
     with pytest.raises(InputError, match=r'needs Train_Aligned_Faces\.zip.*0 images were found'):
         layouts.build('sfew', raw, tmp_path / 'out')
+
+
+def test_other_words_and_kinds_of_files(layouts, tmp_path):
+    names = {'Anger/a.png': 5, 'Happiness/b.jpg': 3, 'Sad/c.JPG': 4}
+    files = dict.fromkeys(f'Train_Aligned_Faces/{name}' for name in [*names, 'sade/d.png'])
+    files['Val_Aligned_Faces/Fear/e.png'] = None
+    built = layouts.build('sfew', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out')
+    assert built.labels('train') == {f'Train/{name}': label for name, label in names.items()}
+    assert built.drops() == {"in a folder 'sade', which is no expression": 1}

@@ -1,3 +1,4 @@
+import os
 import pickle
 import random
 import shutil
@@ -23,7 +24,8 @@ class TestFiles:
     def test_junk_is_left_out(self, grow):
         tree = grow({
             'a/1.png': 'x', 'a/.DS_Store': 'x', 'a/._1.png': 'x', '__MACOSX/a/1.png': 'x',
-            'Thumbs.db': 'x', 'b/desktop.ini': 'x',
+            'Thumbs.db': 'x', 'b/desktop.ini': 'x', '.Trash-1000/files/1.png': 'x',
+            '$RECYCLE.BIN/1.png': 'x', 'a/@eaDir/1.png': 'x',
         })  # fmt: skip
         assert tree.files() == ['a/1.png']
 
@@ -74,17 +76,35 @@ class TestFiles:
             'a.zip', 'a/1.txt', 'a/2.txt', 'a_new.tar.gz', 'a_new/a/1.txt', 'a_new/a/3.txt',
         ]  # fmt: skip
         assert (tree.read('a/1.txt'), tree.read('a_new/a/1.txt')) == (b'old', b'new')
-        assert tree.find(r'a/\d\.txt')['a/1.txt'].path == 'a/1.txt'
+        assert tree.find(r'a/\d\.txt', alike=False)['a/1.txt'].path == 'a/1.txt'
 
     def test_an_archive_beside_other_files_of_the_same_names(self, layouts, tmp_path, grow):
         layouts.pack(tmp_path / 'raw/a_new.zip', {'a/1.txt': 'new', 'a/2.txt': 'new'})
         tree = grow({'a/1.txt': 'plain'})
         assert tree.files() == ['a/1.txt', 'a/2.txt', 'a_new.zip', 'a_new/a/1.txt']
-        assert [tree.read(found.path) for found in tree.find(r'a/\d\.txt').values()] == [
-            b'plain', b'new',
-        ]  # fmt: skip
+        found = tree.find(r'a/\d\.txt', alike=False).values()
+        assert [tree.read(file.path) for file in found] == [b'plain', b'new']
         found = tree.find(r'a_new/a/\d\.txt').values()
         assert [tree.read(file.path) for file in found] == [b'new', b'new']
+
+    def test_prepared_corpora_are_not_looked_into(self, grow):
+        prepared = {'out/c/1.0.0/dataset_info.json': 'x', 'out/c/1.0.0/report/train.png': 'x'}
+        assert grow({'a/1.png': 'x', **prepared}).files() == ['a/1.png']
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason='root lists every folder')
+    def test_a_folder_that_cannot_be_listed_is_refused(self, grow, tmp_path):
+        (tmp_path / 'raw/Val').mkdir(parents=True, mode=0)
+        with pytest.raises(InputError, match=r'cannot read .*raw/Val: Permission denied; mend or'):
+            grow({'Train/1.png': 'x'})
+
+    def test_an_error_while_listing_is_told(self, grow, monkeypatch):
+        def failing(root, *, onerror, **_):
+            onerror(PermissionError(13, 'Permission denied', f'{root}/Val'))
+            return iter(())
+
+        monkeypatch.setattr(trees.os, 'walk', failing)
+        with pytest.raises(InputError, match=r'cannot read .*raw/Val: Permission denied; mend or'):
+            grow({'Train/1.png': 'x'})
 
     def test_linked_folders_once(self, grow, tmp_path):
         (tmp_path / 'else').mkdir()
@@ -124,6 +144,24 @@ class TestFind:
         tree = grow({'copy/old/data/1.png': 'x', 'data/1.png': 'x', 'copy/data/1.png': 'x'})
         assert tree.find(r'data/\d\.png')['data/1.png'].path == 'data/1.png'
 
+    @pytest.mark.parametrize('count', [1, 19, 20, 39, 40, 500])
+    def test_copies_that_differ_are_refused(self, grow, count):
+        files = {f'{where}data/{n}.png': where for where in ('', 'masked/') for n in range(count)}
+        tree = grow(files)
+        with pytest.raises(
+            InputError, match=r'^data/0\.png and masked/data/0\.png in .*raw have one'
+        ):
+            tree.find(r'data/\d+\.png')
+        found = tree.find(r'data/\d+\.png', alike=False)
+        assert {tree.read(file.path) for file in found.values()} == {b''}
+        assert len(tree.find(r'data/\d+\.png', without='masked')) == count
+
+    def test_of_few_copies_each_is_compared(self, grow):
+        files = {f'{where}data/{n}.png': 'x' for where in ('', 'copy/') for n in range(20)}
+        tree = grow(files | {'copy/data/13.png': 'y'})
+        with pytest.raises(InputError, match=r'data/13\.png in .*raw have one name and differ'):
+            tree.find(r'data/\d+\.png')
+
     def test_unpacked_before_archive(self, layouts, tmp_path, grow):
         layouts.pack(tmp_path / 'raw/a.zip', {'A/data/1.png': 'x'})
         assert grow({'b/data/1.png': 'x'}).find(r'data/1\.png')['data/1.png'].path == 'b/data/1.png'
@@ -150,6 +188,13 @@ class TestFind:
         tree = grow({'a/Test_1.JPG': 'x', 'b/test_2.jpg': 'x'})
         index = tree.index(r'(?P<id>test_\d)\.jpg')
         assert index == {'test_1': 'a/Test_1.JPG', 'test_2': 'b/test_2.jpg'}
+        assert index.named('TEST_1') == 'a/Test_1.JPG'
+        assert index.named('test_3') is None
+
+    def test_an_index_knows_names_that_differ_in_case_alone(self, grow):
+        index = grow({'b/A.jpg': 'x', 'c/d/a.jpg': 'y'}).index(r'(?P<id>\w)\.jpg')
+        assert index == {'a': 'b/A.jpg'}  # of several the one in the fewest folders
+        assert (index.named('A'), index.named('a')) == ('b/A.jpg', 'c/d/a.jpg')
 
 
 @pytest.mark.parametrize(
