@@ -6,10 +6,14 @@ import pathlib
 import platform
 import sys
 import tempfile
+import threading
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from dmsrl_jax.errors import InputError
+
+_GRACE = 10.0  # seconds from an error to the end of the process
 
 
 def run(main: Callable[[Sequence[str]], int | None]) -> None:
@@ -31,15 +35,24 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
             return main(argv)
         except InputError as error:
             print(f'error: {error}', file=sys.stderr)
-            return 2
+            return _soon(2)
         except KeyboardInterrupt:
             print('interrupted', file=sys.stderr)
-            return 130
+            return _soon(130)
         except BrokenPipeError:  # whoever read our output, such as `head`, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
 
     app.run(guarded, flags_parser=_parse_flags)
+
+
+def _soon(status: int) -> int:
+    """Sees to it that the process ends, even if threads wait for a checkpoint that never came."""
+    sys.stdout.flush()
+    timer = threading.Timer(_GRACE, os._exit, [status])
+    timer.daemon = True
+    timer.start()
+    return status
 
 
 # What orbax logs of an error that it raises as well.
@@ -84,12 +97,21 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
         rest = flags.FLAGS(argv)
         if 'config' in flags.FLAGS:
             # A config file that could not be loaded raises only when it is used.
-            getattr(flags.FLAGS['config'].value, 'lock', None)
+            config = flags.FLAGS['config'].value
+            if config is not None and not hasattr(config, 'lock'):
+                raise InputError(f'{_config_file()}: get_config() must return a ConfigDict')
         return rest
     except SystemExit:  # absl shows the help and ends with 1
         sys.exit(0)
     except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         print(f'error: {_told(error)}', file=sys.stderr)
+        sys.exit(2)
+    except Exception as error:  # whatever the code of a config file raises
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f'{place.filename} line {place.lineno}'
+        if isinstance(error, SyntaxError):
+            where = f'{error.filename} line {error.lineno}'
+        print(f'error: {where}: {type(error).__name__}: {error}', file=sys.stderr)
         sys.exit(2)
 
 

@@ -85,10 +85,14 @@ def _share(number: int) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command, prints what it took, and gives its exit status."""
-    if not arguments:
+    if not arguments or arguments[0] in ('-h', '--help'):
         print(__doc__)
+        return 0 if arguments else 2
+    try:
+        peak = watch(arguments)
+    except OSError as error:
+        print(f'error: cannot start {arguments[0]}: {error.strerror}', file=sys.stderr)
         return 2
-    peak = watch(arguments)
     print(
         f'peak memory: {peak.together:.0f} MiB together, {peak.first:.0f} MiB the first process; '
         f'{peak.seconds:.0f} s, {peak.processor:.0f} s of processors'

@@ -6,6 +6,7 @@ on: one face, cropped, upright. Files that cannot be read are named and skipped;
 """
 
 import json
+import os
 import pathlib
 import shutil
 import sys
@@ -43,6 +44,8 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> int:
     from dmsrl_jax.training import evaluator, restore
 
     paths = prediction.collect(argv[1:])
+    if flag['json']:
+        _check_place(pathlib.Path(flag['json']))
     cli.cache_compilations()
     restored = restore.restore_model(flag['workdir'])
     skipped: dict[str, str] = {}
@@ -116,6 +119,12 @@ def shorten(name: str, width: int) -> str:
         return name
     tail = (width - 1) * 2 // 3
     return f'{name[: width - 1 - tail]}…{name[-tail:]}'
+
+
+def _check_place(path: pathlib.Path) -> None:
+    """Looks before anything is computed whether a file can be written."""
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise InputError(f'cannot write {path}; pass another --json')
 
 
 def _write(path: pathlib.Path, rows: Mapping[str, np.ndarray], skipped: Mapping[str, str]) -> None:

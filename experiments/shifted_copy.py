@@ -32,7 +32,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     text('split', 'train[60%:]', 'The part to be changed.', flag_values=values)
     text('out', None, 'Folder for `images/` and `list.csv`; must not exist.', flag_values=values)
     text('data_dir', None, 'Where prepared corpora lie.', flag_values=values)
-    flags.DEFINE_integer('seed', 0, 'Of the changes.', flag_values=values)
+    flags.DEFINE_integer('seed', 0, 'Of the changes.', lower_bound=0, flag_values=values)
     skew = 'Of each class keep a share, 5 % to all, drawn with this seed; none: keep all images.'
     flags.DEFINE_integer('skew', None, skew, lower_bound=0, flag_values=values)
 
@@ -50,9 +50,10 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
         numbers = skewed(np.random.default_rng(flag['skew']), corpus.labels())
     out = pathlib.Path(flag['out'])
     try:
-        (out / 'images').mkdir(parents=True)
+        out.mkdir(parents=True)
+        (out / 'images').mkdir()
     except OSError as error:
-        raise InputError(f'cannot make {out}/images: {error}; name a new folder') from error
+        raise InputError(f'cannot make {out}: {error}; name a new folder') from error
     try:
         write(corpus, numbers, out, seed=flag['seed'])
     except OSError as error:

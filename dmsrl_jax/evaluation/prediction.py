@@ -47,7 +47,12 @@ def collect(arguments: Sequence[str | os.PathLike[str]]) -> list[pathlib.Path]:
 
 
 def _inside(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    seen = set()
     for parent, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(parent)) in seen:  # a link back up
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = [name for name in folders if not name.startswith('.')]
         for name in names:
             if name.lower().endswith(images.SUFFIXES) and not name.startswith('.'):

@@ -116,16 +116,17 @@ def _read_pickle(path: pathlib.Path) -> Any:
 
     try:
         return torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).strip().splitlines()
-        told = next((line for line in reason if 'GLOBAL' in line or 'Unsupported' in line), '')
-        raise InputError(
-            f'{str(path)!r} is a pickle with more in it than tensors, which could run any program; '
-            f'it is not opened ({(told or reason[0]).strip()[:300]}). Where you trust it, load it '
-            'yourself and save its state_dict() alone'
-        ) from error
     except Exception as error:  # whatever a cut or foreign file makes the reader raise
         reason = str(error).strip().splitlines() or [type(error).__name__]
+        # Of what is no pickle at all it says "Unsupported operand".
+        is_code = lambda line: 'Unsupported' in line and 'operand' not in line
+        told = next((line for line in reason if 'GLOBAL' in line or is_code(line)), '')
+        if told and isinstance(error, pickle.UnpicklingError):
+            raise InputError(
+                f'{str(path)!r} is a pickle with more in it than tensors, which could run any '
+                f'program; it is not opened ({told.strip()[:300]}). Where you trust it, load it '
+                'yourself and save its state_dict() alone'
+            ) from error
         raise InputError(
             f'{str(path)!r} is no readable PyTorch checkpoint: {reason[0][:300]}'
         ) from error

@@ -102,7 +102,9 @@ def estimate_mutual_information(
         InputError: unknown name, arrays that do not fit, too few samples, a number out of range.
     """
     x, y = jnp.asarray(x), jnp.asarray(y)
-    kept = _check(x, y, bound, critic, marginal, steps, batch_size, held_out, len(hidden))
+    kept = _check(x, y, bound, critic, marginal, steps, batch_size, held_out, hidden)
+    if not 0 < learning_rate < math.inf:
+        raise InputError(f'learning_rate must be a positive number, got {learning_rate}')
     y, categorical = _columns(y)
     x = x.reshape(x.shape[0], -1).astype(jnp.float32)
     batch_size = min(batch_size, kept, x.shape[0] - kept)
@@ -133,7 +135,7 @@ def _check(
     steps: int,
     batch_size: int,
     held_out: float,
-    depth: int,
+    hidden: Sequence[int],
 ) -> int:
     """Returns the number of held-out samples; raises InputError for what cannot work."""
     bounds.check_bound(bound)
@@ -146,10 +148,10 @@ def _check(
         raise InputError(
             f'x and y must be [N, dx] and [N, dy] with the same N, got {x.shape} and {y.shape}'
         )
-    if steps < 1 or batch_size < 2 or not 0 < held_out < 1 or depth < 1:
+    if steps < 1 or batch_size < 2 or not 0 < held_out < 1 or min(hidden, default=0) < 1:
         raise InputError(
-            'steps must be >= 1, batch_size >= 2, held_out in (0, 1), hidden not empty; got '
-            f'{steps}, {batch_size}, {held_out} and {depth} hidden layers'
+            'steps must be >= 1, batch_size >= 2, held_out in (0, 1), hidden positive widths; got '
+            f'{steps}, {batch_size}, {held_out} and {tuple(hidden)}'
         )
     kept = round(held_out * x.shape[0])
     if min(kept, x.shape[0] - kept) < 2:

@@ -1,6 +1,10 @@
 """Checkpoints with orbax: training state, data position and the log's length, saved together."""
 
+import contextlib
 import pathlib
+import signal
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -45,13 +49,12 @@ class Checkpoints:
         Raises:
             InputError: the disk is full or may not be written.
         """
+        parts = ocp.args.Composite(
+            state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(position)
+        )
         try:
-            self._manager.save(
-                int(state.step),
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(position)
-                ),
-            )
+            with _uninterrupted():
+                self._manager.save(int(state.step), args=parts)
         except (OSError, ValueError) as error:
             raise _full(self._folder, error) from error
 
@@ -105,6 +108,22 @@ class Checkpoints:
         """Waits and releases threads."""
         self.wait()
         self._manager.close()
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Puts Ctrl-C off to the end; in the middle it would lose the checkpoint, or be lost itself."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # which is the only one that is interrupted
+        return
+    asked: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked:
+        raise KeyboardInterrupt
 
 
 def reason(error: Exception) -> str:

@@ -31,6 +31,7 @@ _LEAST = {
     'checkpoint_every': 1,
     'keep_checkpoints': 1,
 }
+_MOST_SEED = 2**32 - 1
 _MOST_STEPS = 2**31 - 1  # steps are counted in int32
 
 
@@ -48,6 +49,8 @@ def check(config: Any) -> None:
             raise InputError(f'{field} must be at least {least}, got {value}')
     if config.average_decay >= 1:
         raise InputError(f'average_decay must be in [0, 1), got {config.average_decay}')
+    if config.seed > _MOST_SEED:
+        raise InputError(f'seed must be at most {_MOST_SEED}, got {config.seed}')
     if not 0 <= config.augment.match <= 1:
         raise InputError(f'augment.match must be in [0, 1], got {config.augment.match}')
 

@@ -42,7 +42,8 @@ class RunLog:
         from tqdm import tqdm
 
         self._path = workdir / 'metrics.jsonl'
-        _truncate(self._path, start)
+        # After the last step only the evaluation is left, which is written again.
+        _truncate(self._path, start, ends=start == total_steps)
         self._file = self._path.open('a')
         self._events = SummaryWriter(str(workdir), purge_step=start or None, write_to_disk=True)
         self._stream = sys.stderr if stream is None else stream
@@ -121,14 +122,16 @@ def _short(name: str) -> str:
     return {'classification': 'ce', 'mutual_information': 'mi', 'coverage': 'cover'}.get(name, name)
 
 
-def _truncate(path: pathlib.Path, start: int) -> None:
-    """Keeps the lines up to a step; a line cut short by a kill goes too."""
+def _truncate(path: pathlib.Path, start: int, *, ends: bool) -> None:
+    """Keeps the lines up to a step, of the last one without its evaluation; cut lines go too."""
     if not path.exists():
         return
     kept = []
     for line in path.read_bytes().splitlines():
         try:
-            if json.loads(line)['step'] <= start:
+            values = json.loads(line)
+            evaluated = ends and values['step'] == start and 'loss' not in values
+            if values['step'] <= start and not evaluated:
                 kept.append(line.decode())
         except (ValueError, KeyError, TypeError):  # no JSON, or bytes that are no text
             break
@@ -142,5 +145,9 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 
 def _replace(path: pathlib.Path, text: str) -> None:
     part = path.with_name(path.name + '.part')
-    part.write_text(text)
-    part.replace(path)
+    try:
+        part.write_text(text)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise

@@ -13,7 +13,7 @@ from dmsrl_jax.training import mapping, run
 from dmsrl_jax.training.checkpoints import Checkpoints
 from dmsrl_jax.training.logs import NoLog, RunLog, write_json
 from dmsrl_jax.training.state import TrainState, all_finite, model_params
-from dmsrl_jax.training.workdirs import claim, finished, leave
+from dmsrl_jax.training.workdirs import alone, claim, finished, leave
 
 
 def train(config: Any, workdir: pathlib.Path | str) -> dict[str, Any]:
@@ -33,16 +33,17 @@ def train(config: Any, workdir: pathlib.Path | str) -> dict[str, Any]:
             no longer finite, a disk that is full.
     """
     mapping.make_virtual(config.devices)  # before anything starts JAX
-    workdir = pathlib.Path(workdir).absolute()
+    workdir = pathlib.Path(workdir).expanduser().absolute()
     claim(workdir, config)
     if (result := finished(workdir)) is not None:
         _say(f'{workdir} is finished; remove it to run again')
         return result
-    try:
-        return _train(config, workdir)
-    except BaseException:
-        leave(workdir)
-        raise
+    with alone(workdir):
+        try:
+            return _train(config, workdir)
+        except BaseException:
+            leave(workdir)
+            raise
 
 
 def _train(config: Any, workdir: pathlib.Path) -> dict[str, Any]:
@@ -69,6 +70,11 @@ def _go_on(config: Any, workdir: pathlib.Path, parts: run.Run) -> dict[str, Any]
     state, notes = parts.initial, {'seconds': 0.0, 'oracle': {'step': 0, 'accuracy': 0.0}}
     if checkpoints.latest() is not None:
         state, position = checkpoints.restore(state)
+        if not all_finite((state.params, state.average, state.batch_stats)):
+            raise InputError(
+                f'checkpoint {workdir}/checkpoints/{int(state.step)} holds numbers that are not '
+                'finite: it is damaged. Remove that folder: the run goes on from the one before'
+            )
         parts.batches.set_state(position['batches'])
         notes = position['notes']
     log = _log(workdir, parts, int(state.step))
@@ -136,10 +142,10 @@ class _Loop:
                     self.notes['seconds'] = time.monotonic() - begun
                     self._save(state)
         except KeyboardInterrupt:
-            raise InputError(
-                f'stopped at step {number}; the same command goes on from the last checkpoint, '
-                f'step {self.checkpoints.latest() or 0}'
-            ) from None
+            self.checkpoints.wait()
+            kept = self.checkpoints.latest()
+            where = 'begins anew' if kept is None else f'goes on from step {kept}'
+            raise InputError(f'stopped at step {number}; the same command {where}') from None
         finally:
             self.checkpoints.wait()
         return self._finish(state, self._evaluate(state, number), time.monotonic() - begun)

@@ -88,7 +88,7 @@ def restore_model(workdir: pathlib.Path | str, *, at: int | None = None) -> Rest
     Raises:
         InputError: no run, no checkpoint, or one that cannot be read.
     """
-    workdir = pathlib.Path(workdir)
+    workdir = pathlib.Path(workdir).expanduser()
     config = restore_config(workdir)
     try:
         model = from_config.create_model(config)

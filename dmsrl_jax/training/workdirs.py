@@ -1,8 +1,9 @@
 """Whose a working folder is."""
 
+import contextlib
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dmsrl_jax.errors import InputError
@@ -35,12 +36,14 @@ def claim(workdir: pathlib.Path, config: Any) -> None:
                 write_json(path, ours)
             return
         theirs = json.loads(path.read_text())
+        if not isinstance(theirs, dict):
+            raise ValueError('it holds no config')
     except OSError as error:
         raise InputError(
             f'cannot write to workdir {workdir}: {error}. Give write permission, free space, or '
             'pass another --workdir'
         ) from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise InputError(
             f'{path} is damaged ({error}); remove {workdir} or pass another'
         ) from error
@@ -64,11 +67,41 @@ def finished(workdir: pathlib.Path) -> dict[str, Any] | None:
     """
     path = workdir / 'result.json'
     try:
-        return json.loads(path.read_text()) if path.exists() else None
+        if not path.exists():
+            return None
+        result = json.loads(path.read_text())
+        if not isinstance(result, dict) or not {'source_test', 'target_test'} <= set(result):
+            raise ValueError('it has no scores')
+        return result
     except ValueError as error:
         raise InputError(
             f'{path} is damaged ({error}); remove it, and the same command writes it again'
         ) from error
+
+
+@contextlib.contextmanager
+def alone(workdir: pathlib.Path) -> Iterator[None]:
+    """Keeps other runs out of a working folder that is claimed, meanwhile.
+
+    Raises:
+        InputError: another process works there.
+    """
+    if not mapping.is_first_process():
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError, OSError):  # Windows, file systems without locks
+            import fcntl
+
+            lock = stack.enter_context((workdir / 'config.json').open())
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(
+                    f'another process is training in {workdir}: wait for its end, or pass another '
+                    '--workdir'
+                ) from error
+        yield
 
 
 def leave(workdir: pathlib.Path) -> None:

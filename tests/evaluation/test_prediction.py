@@ -1,4 +1,5 @@
 import io
+import os
 import pathlib
 
 import jax
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dmsrl_jax.data import images
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.evaluation import prediction
 
@@ -57,6 +59,18 @@ def test_collect_prefers_a_file_whose_name_looks_like_a_pattern(tmp_path):
 def test_collect_keeps_a_name_that_matches_nothing(tmp_path):
     here, gone = write(tmp_path / 'here.png', 1), tmp_path / 'gone.png'
     assert prediction.collect([here, gone]) == [gone, here]
+
+
+def test_collect_visits_a_folder_once_whatever_links_to_it(tmp_path):
+    one = write(tmp_path / 'nested/x.png', 1)
+    (tmp_path / 'nested/up').symlink_to('..')
+    assert prediction.collect([tmp_path]) == [one]
+
+
+def test_a_pipe_is_no_image(tmp_path):
+    os.mkfifo(tmp_path / 'pipe.png')
+    with pytest.raises(InputError, match=r"cannot read image '.*pipe\.png': it is no file"):
+        images.read(tmp_path / 'pipe.png', 8)
 
 
 def test_collect_refuses_nothing_at_all(tmp_path):

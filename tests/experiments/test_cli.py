@@ -74,6 +74,34 @@ def test_run_turns_what_main_does_into_a_status(tmp_path, body, status, error):
     assert (found.returncode, found.stderr) == (status, error)
 
 
+def test_threads_that_never_end_do_not_hold_a_mistake(tmp_path):
+    body = (
+        'from threading import Event, Thread; Thread(target=Event().wait).start(); '
+        'cli._GRACE = 0.5; print("told"); raise InputError("the disk is full")'
+    )
+    found = run_main(tmp_path, body)
+    assert (found.returncode, found.stdout) == (2, 'told\n')
+    assert found.stderr == 'error: the disk is full\n'
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('def get_config():\n    return 1 / 0\n', 'line 2: ZeroDivisionError: division by zero'),
+        ('raise RuntimeError("boom")\n', 'line 1: RuntimeError: boom'),
+        ('def get_config(:\n', 'line 1: SyntaxError: invalid syntax'),
+        ('def get_config():\n    return 5\n', 'get_config() must return a ConfigDict'),
+    ],
+)
+def test_config_files_that_cannot_be_used(tmp_path, text, message):
+    (tmp_path / 'mine.py').write_text(text)
+    found = command('train.py', '--config', tmp_path / 'mine.py', '--workdir', tmp_path / 'run')
+    assert found.returncode == 2
+    assert found.stderr.startswith(f'error: {tmp_path}/mine.py')
+    assert message in found.stderr
+    assert found.stderr.count('\n') == 1
+
+
 def test_run_leaves_a_bug_its_traceback(tmp_path):
     found = run_main(tmp_path, 'raise ValueError("bug")')
     assert found.returncode == 1

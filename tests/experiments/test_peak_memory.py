@@ -33,6 +33,12 @@ def test_counts_the_processes_below():
 def test_command_line(capfd):
     assert peak_memory.main([]) == 2
     assert 'Runs a command' in capfd.readouterr().out
+    assert peak_memory.main(['--help']) == 0
+    assert 'Runs a command' in capfd.readouterr().out
+    assert peak_memory.main(['./no-such-program']) == 2
+    assert capfd.readouterr().err == (
+        'error: cannot start ./no-such-program: No such file or directory\n'
+    )
     assert peak_memory.main(python('print("hello"); raise SystemExit(3)')) == 3
     out = capfd.readouterr().out
     assert out.startswith('hello\npeak memory: ')

@@ -126,6 +126,8 @@ def test_mistakes_of_the_caller(tiny_run, faces, tmp_path):
         call('--workdir', faces, faces)
     with pytest.raises(InputError, match=r'cannot write .*nowhere/x\.json'):
         call('--workdir', tiny_run, '--json', tmp_path / 'nowhere/x.json', faces / '0.jpg')
+    with pytest.raises(InputError, match=r'cannot write .*; pass another --json'):
+        call('--workdir', 'no run, which would be told next', '--json', tmp_path, faces / '0.jpg')
 
 
 def test_the_run_may_move_and_needs_no_corpus(tiny_run, faces, tmp_path):

@@ -149,10 +149,10 @@ def test_a_corpus_without_labels_is_refused(camera_data, tmp_path):
 
 
 def test_a_folder_that_is_there_is_kept(tiny_data, tmp_path):
-    (tmp_path / 'images').mkdir()
-    with pytest.raises(InputError, match='name a new folder'):
+    (tmp_path / 'photo.jpg').touch()
+    with pytest.raises(InputError, match=r'File exists: .*; name a new folder'):
         make(tiny_data, tmp_path)
-    assert not (tmp_path / 'list.csv').exists()
+    assert [path.name for path in tmp_path.iterdir()] == ['photo.jpg']
 
 
 def test_a_full_disk(tiny_data, tmp_path, monkeypatch):

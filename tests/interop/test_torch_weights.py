@@ -287,6 +287,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path):
         ('none.pth', None, 'there is no file'),
         ('weights.npz', b'x', 'rename it'),
         ('cut.pth', b'PK\x03\x04', 'no readable PyTorch checkpoint'),
+        ('text.pth', b'not a checkpoint at all', 'no readable PyTorch checkpoint'),
         ('cut.safetensors', b'\x08', 'no readable safetensors file'),
     ],
 )

@@ -131,7 +131,9 @@ class TestErrors:
             ({'steps': 0}, 'steps must be >= 1'),
             ({'batch_size': 1}, 'batch_size >= 2'),
             ({'held_out': 1.0}, r'held_out in \(0, 1\)'),
-            ({'hidden': ()}, 'hidden not empty'),
+            ({'hidden': ()}, 'hidden positive widths'),
+            ({'hidden': (4, 0)}, r'hidden positive widths.*\(4, 0\)'),
+            ({'learning_rate': float('nan')}, 'learning_rate must be a positive number, got nan'),
             ({'held_out': 0.1}, 'give more samples'),
         ],
     )

@@ -3,6 +3,7 @@
 import errno
 import gc
 import shutil
+import signal
 
 import chex
 import jax
@@ -133,6 +134,24 @@ def test_cut_data_is_a_damaged_checkpoint(trained, copy):
         checkpoints.restore(trained.state)
     assert '\n' not in str(caught.value)
     checkpoints.close()
+
+
+def test_an_interruption_waits_until_the_checkpoint_is_begun(trained, tmp_path, monkeypatch):
+    checkpoints, done = Checkpoints(tmp_path), []
+    save = checkpoints._manager.save
+
+    def interrupted(*args, **options):
+        signal.raise_signal(signal.SIGINT)
+        done.append(save(*args, **options))
+
+    monkeypatch.setattr(checkpoints._manager, 'save', interrupted)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.save(trained.state, POSITION)
+    assert done == [True]
+    assert signal.getsignal(signal.SIGINT) is handler
+    checkpoints.close()
+    assert checkpoints.latest() == int(trained.state.step)
 
 
 def test_a_full_disk(trained, tmp_path, monkeypatch):

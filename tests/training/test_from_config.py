@@ -39,6 +39,7 @@ def test_steps_come_before_epochs_and_these_before_the_usual_length(given, batch
         ({'eval_every': -1}, 'eval_every must be at least 0'),
         ({'devices': -1}, 'devices must be at least 0'),
         ({'length.steps': -1}, r'length\.steps must be at least 0'),
+        ({'seed': 2**32}, '^seed must be at most 4294967295, got 4294967296'),
         ({'average_decay': 1.0}, r'average_decay must be in \[0, 1\), got 1.0'),
         ({'augment.match': 1.5}, r'augment.match must be in \[0, 1\], got 1.5'),
         ({'augment.match': float('nan')}, r'augment.match must be in \[0, 1\], got nan'),

@@ -143,7 +143,7 @@ def test_an_interrupted_run_ends_with_the_same_parameters(
     workdir = tmp_path / 'run'
     with monkeypatch.context() as patch:
         stop_at(patch, stop)
-        message = rf'stopped at step {stop}; .* last checkpoint, step {kept}'
+        message = rf'stopped at step {stop}; the same command goes on from step {kept}$'
         with pytest.raises(InputError, match=message):
             loop.train(config(), workdir)
     assert not (workdir / 'result.json').exists()
@@ -220,6 +220,49 @@ def test_a_run_killed_between_checkpoint_and_result(finished, config, tmp_path):
     assert result['images_per_second'] is None  # no step was taken
 
 
+def test_the_evaluation_is_logged_once_however_often_it_is_made(finished, config, tmp_path):
+    workdir = shutil.copytree(finished[0], tmp_path / 'run')
+    (workdir / 'result.json').unlink()
+    loop.train(config(), workdir)
+    names = ('step', 'loss', 'target_test/accuracy')
+    assert logged(workdir, *names) == logged(finished[0], *names)
+
+
+def test_another_run_in_the_same_folder_is_refused(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, '_train', lambda config, workdir: loop.train(config, workdir))
+    with pytest.raises(InputError, match=r'another process is training in .*run: wait for its end'):
+        loop.train(config(), tmp_path / 'run')
+    monkeypatch.setattr(loop, '_train', lambda *_: 'trained')
+    assert loop.train(config(), tmp_path / 'run') == 'trained'  # and not for ever
+
+
+def test_home_is_understood(config, tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    monkeypatch.setattr(loop, '_train', lambda config, workdir: workdir)
+    assert loop.train(config(), '~/runs/one') == tmp_path / 'runs/one'
+
+
+def test_a_damaged_checkpoint_of_numbers_that_are_not_finite(finished, config, tmp_path):
+    workdir = shutil.copytree(finished[0], tmp_path / 'run')
+    (workdir / 'result.json').unlink()
+    state, position = final_state(workdir, config())
+    shutil.rmtree(workdir / 'checkpoints/6')
+    broken = state.replace(params=jax.tree.map(lambda x: x * jnp.nan, state.params))
+    checkpoints = Checkpoints(workdir)
+    checkpoints.save(broken, position)
+    checkpoints.close()
+    with pytest.raises(InputError, match=r'checkpoints/6 holds numbers that are not finite: it is'):
+        loop.train(config(), workdir)
+    shutil.rmtree(workdir / 'checkpoints/6')
+    assert loop.train(config(), workdir)['target_test'] == finished[1]['target_test']
+
+
+def test_stopped_before_the_first_checkpoint(config, tmp_path, monkeypatch):
+    stop_at(monkeypatch, 1)
+    with pytest.raises(InputError, match=r'^stopped at step 1; the same command begins anew$'):
+        loop.train(config(), tmp_path / 'run')
+
+
 def test_source_only_needs_no_target_images_in_training(config, tmp_path):
     result = loop.train(config(method='source_only', steps=2, average=True), tmp_path / 'run')
     assert result['method'] == 'source_only'
@@ -287,6 +330,7 @@ class Relabelled:
 
     def __init__(self, corpus):
         self.corpus, self.name, self.split = corpus, corpus.name, corpus.split
+        self.folder = corpus.folder
 
     def __len__(self):
         return len(self.corpus)
@@ -395,9 +439,10 @@ def test_checkpoints_of_nobody_knows_which_run(finished, config, tmp_path):
 
 def test_a_damaged_result(finished, config, tmp_path):
     workdir = shutil.copytree(finished[0], tmp_path / 'run')
-    (workdir / 'result.json').write_text('{"a')
-    with pytest.raises(InputError, match=r'result\.json is damaged .*; remove it'):
-        loop.train(config(), workdir)
+    for text in ('{"a', '{}', '[]', '3'):
+        (workdir / 'result.json').write_text(text)
+        with pytest.raises(InputError, match=r'result\.json is damaged .*; remove it'):
+            loop.train(config(), workdir)
 
 
 def test_a_folder_of_another_config(finished, config):
@@ -410,9 +455,10 @@ def test_a_folder_of_another_config(finished, config):
 
 
 def test_a_damaged_config_file(config, tmp_path):
-    (tmp_path / 'config.json').write_text('{"seed":')
-    with pytest.raises(InputError, match=r'config\.json is damaged'):
-        loop.train(config(), tmp_path)
+    for text in ('{"seed":', '[]', '"seed"'):
+        (tmp_path / 'config.json').write_text(text)
+        with pytest.raises(InputError, match=r'config\.json is damaged'):
+            loop.train(config(), tmp_path)
 
 
 @pytest.mark.parametrize(
