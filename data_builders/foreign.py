@@ -1,5 +1,6 @@
 """Archives that need a program, 7z, rar and unusual zips: found, run, watched."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -7,11 +8,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from data_builders import programs
-from data_builders.limits import bomb, most_bytes, safe_name
+from data_builders.limits import LockedError, bomb, most_bytes, safe_name
 from data_builders.programs import Program
 from data_builders.unpacking import Scratch, Unpacked
+from dmsrl_jax.errors import InputError
 
 
 class Foreign(Unpacked):
@@ -31,9 +34,7 @@ class Foreign(Unpacked):
             program, text = self._first_that_can('listing')
             names = program.names(text, self.path)
         else:
-            import py7zr
-
-            with py7zr.SevenZipFile(self.path, password=self._password or None) as archive:
+            with _by_py7zr(self.path, self._password) as archive:
                 names = [info.filename for info in archive.list() if not info.is_directory]
         return (safe_name(name, self.path) for name in names if not name.endswith('/'))
 
@@ -41,9 +42,7 @@ class Foreign(Unpacked):
         if self._programs:
             self._first_that_can('unpacking', folder)
             return
-        import py7zr
-
-        with py7zr.SevenZipFile(self.path, password=self._password or None) as archive:
+        with _by_py7zr(self.path, self._password) as archive:
             total = sum(info.uncompressed for info in archive.list())
             if total > most_bytes(_volumes(self.path)):
                 raise bomb(self.path, 'all of it', total, _volumes(self.path))
@@ -61,6 +60,30 @@ class Foreign(Unpacked):
                 shutil.rmtree(folder)
                 folder.mkdir()
         raise programs.failure(self.path, failures, with_password=bool(self._password))
+
+
+@contextlib.contextmanager
+def _by_py7zr(path: pathlib.Path, password: str) -> Iterator[Any]:
+    """The archive as a `py7zr.SevenZipFile`; what it raises becomes an InputError.
+
+    With a wrong password it decrypts noise, of which reading can raise anything.
+    """
+    import py7zr
+
+    try:
+        with py7zr.SevenZipFile(path, password=password or None) as archive:
+            yield archive
+    except (InputError, OSError, MemoryError):
+        raise
+    except py7zr.exceptions.PasswordRequired as error:
+        raise LockedError(f'{path} is protected by a password: pass --set password=...') from error
+    except Exception as error:
+        if password:
+            raise LockedError(
+                f'{path}: the password (--set password=...) is wrong, or the file is damaged '
+                f'({error})'
+            ) from error
+        raise InputError(f'{path} is damaged ({error}); get the file again') from error
 
 
 def _run(command: list[str], folder: pathlib.Path | None, path: pathlib.Path) -> tuple[int, str]:

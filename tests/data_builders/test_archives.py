@@ -320,13 +320,61 @@ class TestForeign:
         with pytest.raises(InputError, match=r'--set password|the password is wrong'):
             content(opened(tmp_path / 'x.zip', tmp_path))
 
-    def test_py7zr(self, layouts, tmp_path, monkeypatch):
+
+class TestPy7zr:
+    """7z archives where no program is installed."""
+
+    @pytest.fixture
+    def seven(self, layouts, tmp_path, monkeypatch):
+        """Writes an archive and gives its path."""
         py7zr = pytest.importorskip('py7zr')
-        layouts.plant(tmp_path / 'in', FILES)
-        with py7zr.SevenZipFile(tmp_path / 'x.7z', 'w') as archive:
-            archive.writeall(tmp_path / 'in', '')
         monkeypatch.setattr(shutil, 'which', lambda _: None)
-        assert content(opened(tmp_path / 'x.7z', tmp_path)) == as_bytes(FILES)
+        layouts.plant(tmp_path / 'in', FILES)
+
+        def write(**options):
+            with py7zr.SevenZipFile(tmp_path / 'x.7z', 'w', **options) as archive:
+                archive.writeall(tmp_path / 'in', '')
+            return tmp_path / 'x.7z'
+
+        return write
+
+    @pytest.mark.parametrize(
+        'options', [{}, {'password': 'pass'}, {'password': 'pass', 'header_encryption': True}]
+    )
+    def test_read(self, seven, tmp_path, options):
+        archive = opened(seven(**options), tmp_path, password=options.get('password', ''))
+        assert content(archive) == as_bytes(FILES)
+
+    @pytest.mark.parametrize('length', [0, 20, 40, -50])
+    def test_cut_archive_is_named(self, seven, tmp_path, length):
+        path = seven()
+        path.write_bytes(path.read_bytes()[:length])
+        with pytest.raises(InputError, match=r'x\.7z is damaged .*; get the file again'):
+            opened(path, tmp_path)
+
+    def test_overwritten_member(self, seven, tmp_path):
+        path = seven()
+        data = bytearray(path.read_bytes())
+        data[60:80] = bytes(20)
+        path.write_bytes(data)
+        with pytest.raises(InputError, match=r'x\.7z is damaged'):
+            content(opened(path, tmp_path))
+
+    @pytest.mark.parametrize('header', [False, True])
+    @pytest.mark.parametrize(
+        ('password', 'message'),
+        [
+            ('', r'x\.7z is protected by a password: pass --set password=\.\.\.'),
+            (
+                'nope',
+                r'x\.7z: the password \(--set password=\.\.\.\) is wrong, or the file is damaged',
+            ),
+        ],
+    )
+    def test_password(self, seven, tmp_path, header, password, message):
+        path = seven(password='pass', header_encryption=header)
+        with pytest.raises(limits.LockedError, match=message):
+            content(opened(path, tmp_path, password=password))
 
 
 def stand_in(tmp_path, monkeypatch, listing=None, status=0, work='') -> pathlib.Path:
