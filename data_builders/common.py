@@ -5,7 +5,7 @@ import hashlib
 import io
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
@@ -37,10 +37,11 @@ class Drops:
         self._counts: collections.Counter[str] = collections.Counter()
 
     def add(self, reason: str, name: str) -> None:
-        """Notes that the image or row `name` is left out."""
+        """Notes that the image or row `name` is left out; names that are not UTF-8 are escaped."""
         self._counts[reason] += 1
         if self._counts[reason] <= _EXAMPLES:
-            self._names.setdefault(reason, []).append(name)
+            text = name.encode(errors='backslashreplace').decode()
+            self._names.setdefault(reason, []).append(text)
 
     def __len__(self) -> int:
         return self._counts.total()
@@ -147,6 +148,25 @@ def hash_fraction(key: str, seed: int) -> float:
     """A number in [0, 1) that depends on `key` and `seed` alone: the same on every machine."""
     digest = hashlib.blake2b(f'{seed}:{key}'.encode(), digest_size=8).digest()
     return int.from_bytes(digest, 'big') / 2**64
+
+
+def check_names(names: Iterable[tuple[str, str | os.PathLike[str]]]) -> None:
+    """Refuses images whose names are no text: a record could not hold them.
+
+    Args:
+        names: for each image its name in the record and its file.
+
+    Raises:
+        InputError: a name is not UTF-8.
+    """
+    for name, path in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f'the name of the image {os.fspath(path)!r} is not UTF-8: rename it (if it is in '
+                'an archive, unpack that first)'
+            ) from error
 
 
 def digest(data: bytes) -> bytes:

@@ -224,6 +224,7 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
                 f'{len(items)} images were found and {missing} are listed, but not there; '
                 f'left out: {self.drops.summary()}; {tree.describe()}'
             )
+        common.check_names((item.file, item.path) for item in items)
         self.total = len(items)
         self.found.setdefault('subjects', len({item.subject for item in items if item.subject}))
         parts, self.split_note = splits.divide(items, self.options)

@@ -96,6 +96,7 @@ class Builder(common.CorpusBuilder):
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         values = {name: default for name, (_, default, _) in options().items()} | self.options
         items = self._items(self.source_folder(dl_manager), values)
+        common.check_names((item.name, item.path) for item in items)
         self.total = len(items)
         if values['labels'] == 'none':
             return {'train': self._generate_examples('train', items)}

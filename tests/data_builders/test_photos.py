@@ -1,5 +1,7 @@
 """A folder of photographs without a list."""
 
+import os
+
 import pytest
 
 from data_builders import common, preparing
@@ -69,6 +71,16 @@ class TestBuild:
         options = {'labels': 'none', 'on_corrupt': 'drop'}
         built = layouts.build('image_list/cam', camera, tmp_path / 'out', **options)
         assert built.drops()['corrupt image'] == 1
+
+    def test_names_that_are_not_utf8(self, layouts, camera, tmp_path):
+        """A bystander may have one."""
+        (camera / os.fsdecode(b'caf\xe9.txt')).touch()
+        built = layouts.build('image_list/cam', camera, tmp_path / 'out', labels='none')
+        left_out = built.report['drops']['no image by its name']['examples']
+        assert left_out == ['caf\\udce9.txt', 'film.mp4', 'list.csv']
+        (camera / 'a.png').rename(camera / os.fsdecode(b'caf\xe9.png'))
+        with pytest.raises(InputError, match=r"image '.*caf\\udce9\.png' is not UTF-8: rename it"):
+            layouts.build('image_list/cam', camera, tmp_path / 'out', labels='none')
 
     def test_a_link_that_leads_nowhere_is_named_or_dropped(self, layouts, camera, tmp_path):
         for name in ('x.png', 'y.png'):

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from dmsrl_jax.data import corpora
@@ -116,6 +118,15 @@ def test_whole_frames(layouts, tmp_path, top):
     assert built.labels('train') == expected('Train', (1,), 'jpg')
     assert built.labels('validation') == expected('Val', (2,))
     assert built.counts()['validation sadness'] == (1, 73, False)
+
+
+def test_names_that_are_not_utf8(layouts, tmp_path):
+    files = pictures('Train_Aligned_Faces', (1,)) | pictures('Val_Aligned_Faces', (2,))
+    raw = layouts.plant(tmp_path / 'raw', files)
+    face = raw / f'Val_Aligned_Faces/Sad/{FILM}2.png'
+    face.rename(face.with_name(os.fsdecode(b'Am\xe9lie.png')))
+    with pytest.raises(InputError, match=r"'Val_A.*Am\\udce9lie\.png' is not UTF-8: rename it"):
+        layouts.build('sfew', raw, tmp_path / 'out')
 
 
 def test_nothing_there(layouts, tmp_path):
