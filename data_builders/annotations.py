@@ -1,10 +1,22 @@
-"""Files of numbers beside images: a box, five landmarks."""
+"""Files of numbers beside images: a box, five landmarks, codes."""
 
 from data_builders import trees
 from data_builders.faces import Box
 from dmsrl_jax.errors import InputError
 
 _POINTS = 10
+_MOST = 2**31  # records hold codes in 32 bits
+
+
+def whole(value: float, where: str) -> int:
+    """A number of a file as a whole one, cut off towards 0.
+
+    Raises:
+        InputError: it is not finite, or too large for a code.
+    """
+    if not abs(value) < _MOST:  # neither is nan
+        raise InputError(f'{where}: {value:g} is no code; mend the file, or get it again')
+    return int(value)
 
 
 def read_box(tree: trees.Tree, path: str) -> Box:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_builders import corpus, counts, faces, sequences, splits, trees
+from data_builders import annotations, corpus, counts, faces, sequences, splits, trees
 from data_builders.ck_plus import crops
 from dmsrl_jax.errors import InputError
 
@@ -187,12 +187,15 @@ def action_units(tree: trees.Tree, paths: Sequence[str]) -> np.ndarray:
     Returns:
         int32 [100]: at each unit's number its intensity 1..5, 0 where it is seen without
         intensity, -1 where it is not coded.
+
+    Raises:
+        InputError: other than two numbers in a line, or an intensity that is no code.
     """
     units = crops.no_units()
     for path in paths:
         for unit, intensity in numbers(tree, path, 2):
             if 0 <= unit < crops.UNITS and math.isfinite(intensity):
-                units[int(unit)] = int(intensity)
+                units[int(unit)] = annotations.whole(intensity, path)
     return units
 
 

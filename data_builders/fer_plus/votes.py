@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from data_builders import trees
+from data_builders import annotations, trees
 from data_builders.fer2013 import rows
 from dmsrl_jax.errors import InputError
 
@@ -55,7 +55,9 @@ def read(tree: trees.Tree, path: str) -> Iterator[Votes]:
         usage, name, *numbers = (cells[place] for place in places)
         if not all(map(str.isdecimal, numbers)):
             raise InputError(f'{where}: votes must be numbers, got {", ".join(numbers)}')
-        yield Votes(where, usage, name, tuple(map(int, numbers)))
+        yield Votes(
+            where, usage, name, tuple(annotations.whole(int(number), where) for number in numbers)
+        )
 
 
 def majority(numbers: Sequence[int]) -> str:

@@ -120,12 +120,12 @@ def read_attributes(tree: trees.Tree, path: str) -> tuple[tuple[float, ...], dic
         return (), {'gender': -1, 'race': -1, 'age': -1}
     try:
         *points, gender, race, age = map(float, tree.read(path).split())
-        codes = {'gender': int(gender), 'race': int(race), 'age': int(age)}
-    except (ValueError, OverflowError) as error:  # nan and inf have no whole part
+    except ValueError as error:
         raise InputError(f'{path}: not numbers ({error})') from error
     if len(points) != 10:
         raise InputError(f'{path}: {len(points) + 3} numbers, expected 5 x 2 and 3 codes')
-    return tuple(points), codes
+    codes = {'gender': gender, 'race': race, 'age': age}
+    return tuple(points), {name: annotations.whole(code, path) for name, code in codes.items()}
 
 
 def read_distributions(tree: trees.Tree) -> dict[str, np.ndarray]:

@@ -167,6 +167,14 @@ class TestMistakes:
             layouts.build('ck_plus', raw, tmp_path / 'out')
         assert 'S005_001_00000005_emotion.txt' in str(error.value)
 
+    @pytest.mark.parametrize('intensity', ['3e9', '1e300'])
+    def test_units_beyond_32_bits(self, layouts, tmp_path, intensity):
+        files = images() | labels()
+        files['FACS/S005/001/S005_001_00000005_facs.txt'] = f'1 2\n4 {intensity}\n'
+        raw = layouts.plant(tmp_path / 'raw', files)
+        with pytest.raises(InputError, match=r'_facs\.txt: (3e\+09|1e\+300) is no code'):
+            layouts.build('ck_plus', raw, tmp_path / 'out')
+
     def test_strict(self, layouts, raw, tmp_path):
         with pytest.raises(InputError, match=r'sequences: found 8, expected 593; .*--strict'):
             layouts.build('ck_plus', raw, tmp_path, strict=True)

@@ -153,6 +153,7 @@ class TestMistakes:
             ([*ROWS[:-1], ROWS[10]], r'fer2013\.csv line 13 is black, but has a face by'),
             ([('1,2', 'Training', 'a.png')], r'fer2013new\.csv line 2: 4 cells, expected 12'),
             ([('a' + ROWS[0][0], 'Training', 'a.png')], 'line 2: votes must be numbers, got a4'),
+            ([('9' * 10 + ROWS[0][0], 'Training', 'a.png')], r'line 2: 1e\+11 is no code'),
         ],
     )
     def test_files_that_do_not_fit(self, layouts, tmp_path, rows, message):

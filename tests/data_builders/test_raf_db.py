@@ -168,7 +168,9 @@ class TestMistakes:
                 'expected four numbers',
             ),
             ('Annotation/manual/train_00001_manu_attri.txt', '1 2 3 4', '4 numbers, expected'),
-            ('Annotation/manual/train_00001_manu_attri.txt', '1 ' * 12 + 'nan', 'not numbers'),
+            ('Annotation/manual/train_00001_manu_attri.txt', '1 ' * 12 + 'nan', 'nan is no code'),
+            ('Annotation/manual/train_00001_manu_attri.txt', '1 ' * 12 + '3e9', '3e.09 is no code'),
+            ('Annotation/manual/train_00001_manu_attri.txt', '1 ' * 12 + 'x', 'not numbers'),
             ('EmoLabel/distribution_basic.txt', 'a.jpg 1 2 3 4 5 6 x', 'line 1: not numbers'),
         ],
     )
