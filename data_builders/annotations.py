@@ -25,8 +25,9 @@ def read_box(tree: trees.Tree, path: str) -> Box:
     Raises:
         InputError: not four numbers.
     """
+    words = words_of(tree, path)
     try:
-        left, top, right, bottom = map(float, tree.read(path).split())
+        left, top, right, bottom = map(float, words)
     except ValueError as error:
         raise InputError(f'{path}: expected four numbers x0 y0 x1 y1 ({error})') from error
     return left, top, right, bottom
@@ -47,10 +48,16 @@ def read_points(tree: trees.Tree, path: str) -> tuple[float, ...]:
     """
     if not path:
         return ()
+    words = words_of(tree, path)
     try:
-        points = tuple(map(float, tree.read(path).split()))
+        points = tuple(map(float, words))
     except ValueError as error:
         raise InputError(f'{path}: not numbers ({error})') from error
     if len(points) != _POINTS:
         raise InputError(f'{path}: {len(points)} numbers, expected 5 x 2')
     return points
+
+
+def words_of(tree: trees.Tree, path: str) -> list[str]:
+    """What stands between the blanks and line ends of a text file."""
+    return [word for _, text in tree.lines(path) for word in text.split()]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from data_builders import common, distributing, faces, label_codes, splits, trees
+from data_builders import common, distributing, faces, label_codes, limits, splits, trees
 from data_builders.counts import Count
 from data_builders.items import Item as Item
 from dmsrl_jax import expressions
@@ -18,7 +18,7 @@ from dmsrl_jax.errors import InputError
 
 OPTIONS: dict[str, tuple[type, Any, str]] = {
     'password': (str, '', 'password of the archives; it is not kept'),
-    'on_corrupt': (str, 'error', 'error, or drop: leave corrupt images out and count them'),
+    'on_corrupt': (str, 'error', 'error, or drop: leave what is corrupt out and count it'),
 }
 _SPLITS = ('train', 'validation', 'test')
 _NAMES = {'train': 'train', 'validation': 'val', 'test': 'test'}  # how their files begin
@@ -164,6 +164,31 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
             f'{self.name} needs {self.MANUAL_DOWNLOAD_INSTRUCTIONS}; found no file like '
             f'{trees.readable(pattern)}; {tree.describe()}'
         )
+
+    def beside(self, where: str, read: Callable[..., Any], *args: Any, without: Any = None) -> Any:
+        """Reads what lies beside an image: a box, landmarks, a label in a file of its own.
+
+        Args:
+            where: the file, for the list of drops.
+            read: reads it; is called with `args`.
+            *args: what it needs.
+            without: what stands for it where it is left out.
+
+        Returns:
+            What it gives; `without` where the file is broken and `on_corrupt=drop` leaves it out.
+
+        Raises:
+            InputError: it is broken.
+        """
+        try:
+            return read(*args)
+        except limits.LockedError:
+            raise
+        except InputError as error:
+            if self.options.get('on_corrupt') != 'drop':
+                raise InputError(f'{error} {distributing.HINT}') from error
+            self.drops.add(distributing.BESIDE, where)
+            return without
 
     def keep(self, code: int, order: str, name: str, where: str = '') -> int | None:
         """The canonical label of a corpus's code; notes those that are none of the seven.

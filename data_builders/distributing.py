@@ -11,6 +11,8 @@ from dmsrl_jax.errors import InputError
 Example = tuple[Any, dict[str, Any]]
 INSTALL = 'pip install apache-beam'
 HINT = '(--set on_corrupt=drop leaves it out)'
+BESIDE = 'corrupt file beside an image'
+BROKEN = '_broken'  # key of an example: files beside its image that it was made without
 
 
 def examples(
@@ -60,6 +62,8 @@ def _good(
         if isinstance(example, common.LeftOut):
             drops.add(str(example), name(item))
         elif not isinstance(example, InputError):
+            for path in example[1].pop(BROKEN, ()):
+                drops.add(BESIDE, path)
             yield example
         elif drop:
             drops.add('corrupt image', name(item))

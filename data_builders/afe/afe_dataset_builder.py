@@ -111,6 +111,7 @@ class Builder(corpus.Builder):
                 if key not in pictures:
                     self.drops.add(corpus.MISSING, line.name)
                     continue
+                marks = landmarks.get(key, '')
                 first = boxes.setdefault(key, line.box) == line.box
                 yield corpus.Item(
                     line.name if first else f'{line.name}#{as_text(line.box)}',
@@ -118,7 +119,7 @@ class Builder(corpus.Builder):
                     pictures[key],
                     split=split,
                     box=line.box,
-                    points=annotations.read_points(tree, landmarks.get(key, '')),
+                    points=self.beside(marks, annotations.read_points, tree, marks, without=()),
                 )
             for key, line in here:
                 earlier.setdefault(key, []).append(line)

@@ -1,12 +1,13 @@
 """TFDS builder of AffectNet: the older release with CSV lists, and the newer one with arrays."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_builders import corpus, counts, faces, label_codes, trees
+from data_builders import corpus, counts, distributing, faces, label_codes, limits, trees
 from data_builders.affectnet import files
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import EXPRESSIONS
@@ -86,19 +87,19 @@ class Builder(corpus.Builder):
                     continue
                 if path is None:
                     self.drops.add(corpus.MISSING, row.name)
-                elif (box := files.box(row)) is None:
+                elif (box := self.beside(row.where, files.box, row, without=())) is None:
                     self.drops.add('no box', row.name)
-                else:
+                elif box:
                     yield corpus.Item(
                         row.name,
                         label,
                         path,
                         split=split,
                         box=box,
-                        points=files.landmarks(row),
+                        points=self.beside(row.where, files.landmarks, row, without=()),
                         extra={
-                            'valence': _defined(files.number(row.valence, row.where)),
-                            'arousal': _defined(files.number(row.arousal, row.where)),
+                            'valence': self._number(row.valence, row.where),
+                            'arousal': self._number(row.arousal, row.where),
                         },
                     )
 
@@ -108,7 +109,7 @@ class Builder(corpus.Builder):
         for found in sorted(codes, key=_place):
             part, number = found.groups['part'].lower(), found.groups['number']
             name = f'{part}_set/images/{number}'
-            label = self._label(files.scalar(tree, found.path), name, found.path)
+            label = self.beside(found.path, self._label_in, tree, found.path, name)
             self.found[f'{_SPLITS[part]} rows'] += 1
             if (path := pictures.pop(name, None)) is None:
                 self.drops.add(corpus.MISSING, name)
@@ -125,6 +126,13 @@ class Builder(corpus.Builder):
             raise InputError(f'{where}: the expression must be a whole number, not {code}')
         return self.keep(int(code), 'affectnet', name, where)
 
+    def _label_in(self, tree: trees.Tree, path: str, name: str) -> int | None:
+        return self._label(files.scalar(tree, path), name, path)
+
+    def _number(self, text: str, where: str) -> float:
+        value = self.beside(where, files.number, text, where)
+        return files.UNDEFINED if value is None else value
+
     def _count(self, split: str, code: str, label: int | None) -> None:
         word = label_codes.ORDERS['affectnet'][int(float(code))]
         self.found[f'{split} rows'] += 1
@@ -133,26 +141,41 @@ class Builder(corpus.Builder):
 
     def example(self, tree: trees.Tree, item: corpus.Item) -> dict[str, Any]:
         """Reads one item; the arrays beside a face of the newer release are read only now."""
-        if 'stem' in item.extra:
-            stem = item.extra['stem']
-            extra = {'valence': _beside(tree, stem, 'val'), 'arousal': _beside(tree, stem, 'aro')}
-            path = f'{stem}_lnd.npy'
-            points = files.points(files.array(tree, path).tolist()) if path in tree else ()
-            item = item._replace(extra=extra, points=points)
-        return super().example(tree, item)
+        if 'stem' not in item.extra:
+            return super().example(tree, item)
+        broken: list[str] = []
+        of = functools.partial(self._optional, tree, item.extra['stem'], broken)
+        extra = {
+            'valence': of('_val.npy', files.scalar, files.UNDEFINED),
+            'arousal': of('_aro.npy', files.scalar, files.UNDEFINED),
+        }
+        points = files.points(of('_lnd.npy', files.array, ()))
+        record = super().example(tree, item._replace(extra=extra, points=points))
+        return record | ({distributing.BROKEN: broken} if broken else {})
+
+    def _optional(
+        self,
+        tree: trees.Tree,
+        stem: str,
+        broken: list[str],
+        end: str,
+        read: Callable[[trees.Tree, str], Any],
+        without: Any,
+    ) -> Any:
+        """What a file beside a face holds; `broken` is told of one that is left out."""
+        if (path := stem + end) not in tree:
+            return without
+        try:
+            return read(tree, path)
+        except InputError as error:
+            if isinstance(error, limits.LockedError) or self.options.get('on_corrupt') != 'drop':
+                raise
+            broken.append(path)
+            return without
 
 
 def _place(found: trees.Found) -> tuple[bool, int]:
     return found.groups['part'].lower() == 'train', int(found.groups['number'])
-
-
-def _defined(value: float | None) -> float:
-    return files.UNDEFINED if value is None else value
-
-
-def _beside(tree: trees.Tree, stem: str, kind: str) -> float:
-    path = f'{stem}_{kind}.npy'
-    return files.scalar(tree, path) if path in tree else files.UNDEFINED
 
 
 make_builder = corpus.maker(Builder, options)

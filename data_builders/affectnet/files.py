@@ -128,8 +128,9 @@ def array(tree: trees.Tree, path: str) -> np.ndarray:
     Raises:
         InputError: it is damaged, or holds something else.
     """
+    data = tree.read(path)
     try:
-        values = np.load(io.BytesIO(tree.read(path)), allow_pickle=False)
+        values = np.load(io.BytesIO(data), allow_pickle=False)
         return values.astype(np.float64).ravel()
     except (ValueError, TypeError, EOFError) as error:
         raise InputError(f'{path}: expected an array of numbers ({error})') from error

@@ -89,12 +89,19 @@ class Builder(corpus.Builder):
                 raise InputError(
                     f'{path} and {others[0][1]} label one sequence: remove one of them'
                 )
-            label = self.keep(code_of(tree, path), 'ckplus', name, path)
+            label = self.beside(path, self._label, tree, path, name)
             if label is None:
                 continue
-            coded = action_units(tree, list(units.get(key, {}).values()))
+            coded = self.beside(
+                name,
+                action_units,
+                tree,
+                list(units.get(key, {}).values()),
+                without=crops.no_units(),
+            )
             for frame, code in self._chosen(frames, peak, label, name):
                 place = landmarks.get(key, {}).get(frame)
+                marks = self.beside(place, numbers, tree, place, 2, without=()) if place else ()
                 extra = {
                     'sequence': name,
                     'action_units': crops.no_units() if code != label else coded,
@@ -104,9 +111,12 @@ class Builder(corpus.Builder):
                     code,
                     frames[frame],
                     subject=key[0],
-                    points=faces.five_points(numbers(tree, place, 2)) if place else (),
+                    points=faces.five_points(marks),
                     extra=extra,
                 )
+
+    def _label(self, tree: trees.Tree, path: str, name: str) -> int | None:
+        return self.keep(code_of(tree, path), 'ckplus', name, path)
 
     def _chosen(
         self, frames: dict[int, str], peak: int, label: int, name: str
@@ -156,8 +166,9 @@ def numbers(tree: trees.Tree, path: str, columns: int) -> list[tuple[float, ...]
     Raises:
         InputError: no line, or other than numbers, or not that many in a line.
     """
+    lines = [text.split() for _, text in tree.lines(path)]
     try:
-        rows = [tuple(map(float, text.split())) for _, text in tree.lines(path)]
+        rows = [tuple(map(float, words)) for words in lines]
     except ValueError as error:
         raise InputError(f'{path}: expected numbers ({error})') from error
     if not rows or any(len(row) != columns for row in rows):

@@ -98,14 +98,17 @@ class Builder(corpus.Builder):
         notes = {name.lower(): name for name in tree.files() if name.lower().endswith('.xml')}
         for file in sorted(found, key=lambda f: (int(f.groups['session']), f.path)):
             name, stem = '/'.join(file.path.split('/')[-2:]), file.path[:-4]
-            label = self._label(tree, name, notes.get(f'{stem}.xml'.lower(), ''))
+            note = notes.get(f'{stem}.xml'.lower(), '')
+            label = self.beside(note, self._label, tree, name, note)
             session = notes.get(f'{stem.rpartition("/")[0]}/session.xml'.lower(), '')
-            clip = None if label is None else self._clip(tree, name, session)
+            clip = None if label is None else self.beside(session, self._clip, tree, name, session)
             if label is None or clip is None:
                 continue
             chosen = self._chosen(tree, name, file.path, label)
             self._clips[file.path] = clip._replace(numbers=tuple(number for number, _ in chosen))
-            units = clips.read_units(tree, notes.get(f'{stem}-oao_aucs.xml'.lower(), ''))
+            coded = notes.get(f'{stem}-oao_aucs.xml'.lower(), '')
+            none = clips.read_units(tree, '')
+            units = self.beside(coded, clips.read_units, tree, coded, without=none)
             for number, code in chosen:
                 yield corpus.Item(
                     f'{name}#{number}',

@@ -60,7 +60,7 @@ class Builder(corpus.Builder):
         pictures = pictures or tree.index(pattern, without=f'{_OTHERS}{_ALIGNED * cut}')
         boxes = tree.index(rf'boundingbox[^/]*/{_ID}(_boundingbox)?\.txt', without=_OTHERS)
         attributes = tree.index(rf'{_ID}_manu_attri\.txt', without=_OTHERS)
-        distributions = read_distributions(tree)
+        distributions = self._distributions(tree)
         left = dict(pictures)
         for name, code, where in self._codes(tree):
             self.found['listed images'] += 1
@@ -72,20 +72,36 @@ class Builder(corpus.Builder):
             elif cut and key not in boxes:
                 self.drops.add('no box', name)
             elif label is not None:
-                points, extra = read_attributes(tree, attributes.get(key, ''))
+                box = (
+                    self.beside(boxes[key], annotations.read_box, tree, boxes[key]) if cut else None
+                )
+                if cut and box is None:
+                    continue
+                path, none = attributes.get(key, ''), read_attributes(tree, '')
+                points, extra = self.beside(path, read_attributes, tree, path, without=none)
                 extra['distribution'] = distributions.get(key, np.zeros(7, np.float32))
                 yield corpus.Item(
                     name,
                     label,
                     pictures[key],
                     split=key.partition('_')[0],
-                    box=annotations.read_box(tree, boxes[key]) if cut else None,
+                    box=box,
                     points=points if cut else (),
                     extra=extra,
                 )
 
         for path in left.values():
             self.drops.add('not listed', path)
+
+    def _distributions(self, tree: trees.Tree) -> dict[str, np.ndarray]:
+        """Image name without extension to the shares of the votes, see `read_distribution`."""
+        shares = {}
+        for found in tree.find(r'distribution_basic\.txt').values():
+            for line, text in tree.lines(found.path):
+                where = f'{found.path} line {line}'
+                if named := self.beside(where, read_distribution, text, where):
+                    shares[named[0]] = named[1]
+        return shares
 
     def _codes(self, tree: trees.Tree) -> Iterator[tuple[str, int, str]]:
         """File name, as in the list, code, and where that stands."""
@@ -118,8 +134,9 @@ def read_attributes(tree: trees.Tree, path: str) -> tuple[tuple[float, ...], dic
     """
     if not path:
         return (), {'gender': -1, 'race': -1, 'age': -1}
+    words = annotations.words_of(tree, path)
     try:
-        *points, gender, race, age = map(float, tree.read(path).split())
+        *points, gender, race, age = map(float, words)
     except ValueError as error:
         raise InputError(f'{path}: not numbers ({error})') from error
     if len(points) != 10:
@@ -128,29 +145,27 @@ def read_attributes(tree: trees.Tree, path: str) -> tuple[tuple[float, ...], dic
     return tuple(points), {name: annotations.whole(code, path) for name, code in codes.items()}
 
 
-def read_distributions(tree: trees.Tree) -> dict[str, np.ndarray]:
-    """Reads the shares of the votes from `distribution_basic.txt`, if it is there.
+def read_distribution(text: str, where: str) -> tuple[str, np.ndarray] | None:
+    """Reads a line of `distribution_basic.txt`: an image and the shares of the votes for it.
 
     Args:
-        tree: the user's files.
+        text: the line.
+        where: file and line, for messages.
 
     Returns:
-        Image name without extension to seven shares in the canonical order, which is the order of
-        the owners' codes.
+        Image name without extension, and seven shares in the canonical order, which is the order
+        of the owners' codes; None for other than seven.
 
     Raises:
         InputError: a share is no number.
     """
-    shares = {}
-    for found in tree.find(r'distribution_basic\.txt').values():
-        for line, text in tree.lines(found.path):
-            name, *values = text.split()
-            try:
-                if len(values) == 7:
-                    shares[name.rpartition('.')[0].lower()] = np.asarray(values, np.float32)
-            except ValueError as error:
-                raise InputError(f'{found.path} line {line}: not numbers ({error})') from error
-    return shares
+    name, *values = text.split()
+    if len(values) != 7:
+        return None
+    try:
+        return name.rpartition('.')[0].lower(), np.asarray(values, np.float32)
+    except ValueError as error:
+        raise InputError(f'{where}: not numbers ({error})') from error
 
 
 make_builder = corpus.maker(Builder, options)

@@ -88,8 +88,11 @@ def boxed(builder: corpus.Builder, tree: trees.Tree) -> Iterator[corpus.Item]:
             builder.drops.add('no landmarks', f'{part}/{word}/{name}')
         elif label is not None:
             item = _item(part, word, f'{name}.{frame.groups["kind"]}', label, frame.path)
-            box = annotations.read_box(tree, found.path)
-            yield item._replace(box=box, points=annotations.read_points(tree, marks[_key(found)]))
+            place = marks[_key(found)]
+            box = builder.beside(found.path, annotations.read_box, tree, found.path)
+            points = builder.beside(place, annotations.read_points, tree, place)
+            if box is not None and points is not None:
+                yield item._replace(box=box, points=points)
 
 
 def _key(found: trees.Found) -> str:

@@ -181,8 +181,12 @@ class TestMistakes:
     def test_bad_landmarks(self, layouts, tmp_path, text, message):
         files = older(layouts) | {f'{OLDER}annos/landmark_5/film_3.txt': text}
         raw = layouts.plant(tmp_path / 'raw', files)
-        with pytest.raises(InputError, match=rf'film_3\.txt: {message}'):
+        with pytest.raises(InputError, match=rf'film_3\.txt: {message}.*on_corrupt=drop leaves'):
             layouts.build('afe', raw, tmp_path / 'out')
+        built = layouts.build('afe', raw, tmp_path / 'out', on_corrupt='drop')
+        whole = layouts.plant(tmp_path / 'whole', older(layouts))
+        assert built.labels() == layouts.build('afe', whole, tmp_path / 'other').labels()
+        assert built.drops()['corrupt file beside an image'] >= 1
 
 
 def test_one_face_in_two_lists_with_different_codes_stays_in_the_first(layouts, tmp_path):

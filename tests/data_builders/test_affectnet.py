@@ -185,6 +185,25 @@ class TestMistakesInLists:
         with pytest.raises(InputError, match=message):
             layouts.build('affectnet/csv', raw, tmp_path / 'out')
 
+    @pytest.mark.parametrize(
+        ('broken', 'kept'),
+        [
+            (row(0, 1, marks='1;x;3'), (0.5, -0.25)),
+            (row(0, 1, mood='0.5,calm'), (0.5, -2.0)),
+            (row(0, 1, box='a,2,3,4'), None),
+        ],
+    )
+    def test_broken_cells_can_be_left_out(self, layouts, tmp_path, broken, kept):
+        files_ = {f'Images/{name(i)}': layouts.draw(f'{i}', size=(32, 30)) for i in range(2)}
+        raw = layouts.plant(tmp_path / 'raw', files_ | {'training.csv': f'{broken}\n{row(1, 1)}'})
+        with pytest.raises(InputError, match=r'line 1: expected a number.*on_corrupt=drop leaves'):
+            layouts.build('affectnet/csv', raw, tmp_path / 'out')
+        built = layouts.build('affectnet/csv', raw, tmp_path / 'out', on_corrupt='drop')
+        drops = {'count': 1, 'examples': ['training.csv line 1']}
+        assert built.report['drops'] == {'corrupt file beside an image': drops}
+        moods = {file: (face['valence'], face['arousal']) for file, face in built.all.items()}
+        assert moods == {name(1): (0.5, -0.25), **({name(0): kept} if kept else {})}
+
     def test_box_outside(self, layouts, tmp_path):
         files_ = {'training.csv': row(0, 1, box='90,90,5,5'), f'Images/{name(0)}': None}
         raw = layouts.plant(tmp_path / 'raw', files_)
@@ -321,6 +340,39 @@ class TestNewerRelease:
         raw = layouts.plant(tmp_path / 'raw', files_)
         with pytest.raises(InputError, match=message):
             layouts.build('affectnet/npy', raw, tmp_path / 'out')
+
+    def test_a_broken_label_is_left_out_with_its_face(self, layouts, tmp_path):
+        files_ = newer() | {'train_set/annotations/0_exp.npy': b''}
+        raw = layouts.plant(tmp_path / 'raw', files_)
+        with pytest.raises(InputError, match=r'0_exp\.npy.*on_corrupt=drop leaves it out'):
+            layouts.build('affectnet/npy', raw, tmp_path / 'out')
+        built = layouts.build('affectnet/npy', raw, tmp_path / 'out', on_corrupt='drop')
+        assert built.drops() == {'corrupt file beside an image': 1, 'label contempt': 1}
+        assert 'train_set/images/0.jpg' not in built.all
+
+    @pytest.mark.parametrize('workers', [0, 2])
+    def test_other_broken_arrays_are_left_out_alone(self, layouts, tmp_path, workers):
+        from data_builders import preparing
+
+        ends = {'0_val': b'', '2_aro': npy([1, 2]), '3_lnd': npy('x')}
+        files_ = newer() | {f'train_set/annotations/{k}.npy': v for k, v in ends.items()}
+        raw = layouts.plant(tmp_path / 'raw', files_)
+        folders = {'data_dir': tmp_path / 'out', 'manual_dir': raw, 'workers': workers}
+        options = preparing.typed_options('affectnet/npy', {})
+        with pytest.raises(InputError, match=r'train_set/.*\.npy: .*on_corrupt=drop leaves it out'):
+            preparing.prepare('affectnet/npy', options, **folders)
+        options['on_corrupt'] = 'drop'
+        _, report, _ = preparing.prepare('affectnet/npy', options, **folders)
+        paths = [f'train_set/annotations/{name}.npy' for name in ends]
+        assert report['drops']['corrupt file beside an image'] == {'count': 3, 'examples': paths}
+        rows = corpora.load('affectnet/npy', 'train', data_dir=tmp_path / 'out')
+        moods = {
+            rows[i]['file']: (rows[i]['valence'], rows[i]['arousal']) for i in range(len(rows))
+        }
+        assert len(moods) == 7
+        assert [moods[f'train_set/images/{n}.jpg'] for n in (0, 2, 3)] == [
+            (-2.0, 0.125), (-0.5, -2.0), (-0.5, 0.125),
+        ]  # fmt: skip
 
     def test_the_other_protocol_is_named(self, layouts, tmp_path):
         raw = layouts.plant(tmp_path / 'raw', newer())

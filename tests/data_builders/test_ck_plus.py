@@ -175,6 +175,29 @@ class TestMistakes:
         with pytest.raises(InputError, match=r'_facs\.txt: (3e\+09|1e\+300) is no code'):
             layouts.build('ck_plus', raw, tmp_path / 'out')
 
+    @pytest.mark.parametrize(
+        ('name', 'text'),
+        [
+            ('FACS/S005/001/S005_001_00000005_facs.txt', ''),
+            ('FACS/S005/001/S005_001_00000005_facs.txt', '1 2\n4\n'),
+            ('FACS/S005/001/S005_001_00000005_facs.txt', '1 3e9\n'),
+            ('Landmarks/S005/001/S005_001_00000005_landmarks.txt', '1 2\n3 x\n'),
+            ('Landmarks/S005/001/S005_001_00000005_landmarks.txt', ''),
+            ('Emotion/S005/001/S005_001_00000005_emotion.txt', ''),
+        ],
+    )
+    def test_broken_files_beside_images(self, layouts, tmp_path, name, text):
+        raw = layouts.plant(tmp_path / 'raw', images() | labels() | {name: text})
+        with pytest.raises(InputError, match=r'on_corrupt=drop leaves it out'):
+            layouts.build('ck_plus', raw, tmp_path / 'out')
+        built = layouts.build('ck_plus', raw, tmp_path / 'out', on_corrupt='drop')
+        assert built.drops()['corrupt file beside an image'] == 1
+        kept = expected(3, True)
+        if 'emotion' in name:
+            kept = {file: code for file, code in kept.items() if 'S005' not in file}
+        assert built.labels() == kept
+        assert all((row['action_units'] == -1).all() for row in built.all.values())
+
     def test_strict(self, layouts, raw, tmp_path):
         with pytest.raises(InputError, match=r'sequences: found 8, expected 593; .*--strict'):
             layouts.build('ck_plus', raw, tmp_path, strict=True)

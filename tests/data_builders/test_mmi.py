@@ -217,6 +217,22 @@ class TestMistakes:
         with pytest.raises(InputError, match=message):
             layouts.build('mmi', raw, tmp_path / 'out')
 
+    @pytest.mark.parametrize(
+        ('end', 'kept'), [('002.xml', [1]), ('session.xml', [1]), ('-oao_aucs.xml', [1, 2])]
+    )
+    def test_bad_files_can_be_left_out(self, layouts, tmp_path, end, kept):
+        files = {n: data for n, data in tree(layouts).items() if '/1/' in n or '/2/' in n}
+        (place,) = [n for n in files if '/2/' in n and n.endswith(end)]
+        raw = layouts.plant(tmp_path / 'raw', files | {place: '<a>'})
+        with pytest.raises(InputError, match=r'is not XML.*on_corrupt=drop leaves it out'):
+            layouts.build('mmi', raw, tmp_path / 'out')
+        built = layouts.build('mmi', raw, tmp_path / 'out', on_corrupt='drop')
+        assert built.report['drops'] == {
+            'corrupt file beside an image': {'count': 1, 'examples': [place]}
+        }
+        assert sorted(built.labels()) == [file(s, n) for s in kept for n in (0, 3, 4, 5)]
+        assert all((row['action_units'] == -1).all() for row in built.all.values())
+
     def test_no_session_file(self, layouts, tmp_path):
         files = {n: data for n, data in tree(layouts).items() if '/1/' in n or '/2/' in n}
         files = {n: data for n, data in files.items() if '/1/session.xml' not in n}

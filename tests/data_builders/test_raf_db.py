@@ -152,6 +152,43 @@ class TestOriginal:
         assert built.drops() == {'no box': 1, 'corrupt image': 1}
 
 
+class TestBrokenFilesBesideImages:
+    """With `on_corrupt=drop` an image without its box goes, and one without the rest stays."""
+
+    def built(self, layouts, tmp_path, name, content):
+        raw = layouts.plant(tmp_path / 'raw', original(layouts) | {f'basic/{name}': content})
+        with pytest.raises(InputError, match=r'on_corrupt=drop leaves it out'):
+            layouts.build('raf_db/original', raw, tmp_path / 'out')
+        made = layouts.build('raf_db/original', raw, tmp_path / 'out', on_corrupt='drop')
+        assert made.drops() == {'no box': 1, 'corrupt file beside an image': 1}
+        return made
+
+    @pytest.mark.parametrize('content', ['', '4,6,14,26', b'\xff\xfe'])
+    def test_box(self, layouts, tmp_path, content):
+        name = 'Annotation/boundingbox/train_00001_boundingbox.txt'
+        made = self.built(layouts, tmp_path, name, content)
+        assert made.labels() == {name: LABELS[name] for name in list(LABELS)[1:-1]}
+
+    @pytest.mark.parametrize('content', ['1 2 3', '1 ' * 12 + '3e9', ''])
+    def test_attributes(self, layouts, tmp_path, content):
+        name = 'Annotation/manual/train_00001_manu_attri.txt'
+        row = self.built(layouts, tmp_path, name, content).all['train_00001.jpg']
+        assert [row[key] for key in ('gender', 'race', 'age')] == [-1, -1, -1]
+
+    def test_distribution(self, layouts, tmp_path):
+        lines = 'train_00001.jpg 1 0 0 0 0 0 x\ntrain_00002.jpg 1 0 0 0 0 0 0\n'
+        made = self.built(layouts, tmp_path, 'EmoLabel/distribution_basic.txt', lines)
+        assert not made.all['train_00001.jpg']['distribution'].any()
+        assert made.all['train_00002.jpg']['distribution'].tolist() == [1, 0, 0, 0, 0, 0, 0]
+
+    def test_a_byte_order_mark_is_forgiven(self, layouts, tmp_path):
+        files = original(layouts)
+        files['basic/Annotation/boundingbox/train_00001_boundingbox.txt'] = '\ufeff4 6 14 26\r\n'
+        raw = layouts.plant(tmp_path / 'raw', files)
+        built = layouts.build('raf_db/original', raw, tmp_path / 'out')
+        assert layouts.pixels(built.all['train_00001.jpg']).shape == (24, 12, 3)
+
+
 class TestMistakes:
     @pytest.mark.parametrize(
         ('name', 'content', 'message'),

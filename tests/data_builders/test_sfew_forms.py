@@ -102,3 +102,13 @@ class TestAgra:
         raw = layouts.plant(tmp_path / 'raw', files)
         with pytest.raises(InputError, match=r'Film\.txt: expected four numbers'):
             layouts.build('sfew/agra', raw, tmp_path / 'out')
+
+    @pytest.mark.parametrize('folder', ['Bboxs', 'Landmarks_5'])
+    def test_bad_files_can_be_left_out_with_their_frame(self, layouts, tmp_path, folder):
+        files = agra(layouts) | {f'SFEW/Val/Annotations/{folder}/Sad/Film.txt': ''}
+        raw = layouts.plant(tmp_path / 'raw', files)
+        with pytest.raises(InputError, match=r'Film\.txt: .*on_corrupt=drop leaves it out'):
+            layouts.build('sfew/agra', raw, tmp_path / 'out')
+        built = layouts.build('sfew/agra', raw, tmp_path / 'out', on_corrupt='drop')
+        assert built.drops() == {'corrupt file beside an image': 1}
+        assert len(built.labels('validation')) == 6
