@@ -123,6 +123,8 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
     Attributes:
         COUNTS: protocol to the numbers that the complete corpus should give.
         SPLITS: protocol to the owners' splits, which say in the names of files what is theirs.
+        PICTURES: protocol to what its pictures are called, for messages.
+        ADVICE: what to try where most listed pictures are missing, for messages.
         STATE: names of further attributes that `picture` reads.
         found: what is counted beside images: `subjects`, and what `items` counts.
         split_note: where the splits come from, if not from the owners; for the report.
@@ -130,6 +132,8 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
 
     COUNTS: ClassVar[Mapping[str, tuple[Count, ...]]] = {}
     SPLITS: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    PICTURES: ClassVar[Mapping[str, str]] = {}
+    ADVICE: ClassVar[str] = ''
     STATE: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, **kwargs: Any):
@@ -244,10 +248,11 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
             self.drops.add('archive that could not be opened', message)
         missing = self.drops.count(MISSING)
         if not items or missing > len(items):
+            advice = f'. {self.ADVICE}' if missing and self.ADVICE else ''
             raise InputError(
                 f'{self.name}/{self.protocol} needs {self.MANUAL_DOWNLOAD_INSTRUCTIONS}; '
-                f'{len(items)} images were found and {missing} are listed, but not there; '
-                f'left out: {self.drops.summary()}; {tree.describe()}'
+                f'{len(items)} images were found and {self._missing()}; '
+                f'left out: {self.drops.summary()}; {tree.describe()}{advice}'
             )
         common.check_names((item.file, item.path) for item in items)
         self.total = len(items)
@@ -260,6 +265,16 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
             split: self._generate_examples(split, tree, parts[split])
             for split in sorted(parts, key=lambda s: (*_SPLITS, s).index(s))
         }
+
+    def _missing(self) -> str:
+        """Which listed images are not there, and what was looked for."""
+        count = self.drops.count(MISSING)
+        text = f'{count} are listed, but not there'
+        if count:
+            text += f', the first of them {self.drops.as_dict()[MISSING]["examples"][0]}'
+        if pictures := self.PICTURES.get(self.protocol):
+            text += f'; files like {pictures} were looked for in all folders'
+        return text
 
     def _check_splits(self, tree: trees.Tree, parts: Mapping[str, Any]) -> None:
         """A split that the user does not have is none; one that is there must not be overlooked."""

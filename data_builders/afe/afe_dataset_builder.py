@@ -76,6 +76,8 @@ class Builder(corpus.Builder):
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = NEEDS
     BUILDER_CONFIGS: ClassVar = corpus.configs(PROTOCOLS)
+    PICTURES: ClassVar = {'default': 'images/NAME.jpg (newer form: src/image/NAME.jpg)'}
+    ADVICE = 'If you have the pictures of one list only, move the other lists away'
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)

@@ -56,6 +56,11 @@ class Builder(corpus.Builder):
     BUILDER_CONFIGS: ClassVar = corpus.configs(PROTOCOLS)
     COUNTS: ClassVar = {'csv': _CSV, 'npy': _NPY}
     SPLITS: ClassVar = dict.fromkeys(PROTOCOLS, ('train', 'validation'))
+    PICTURES: ClassVar = {
+        'csv': 'Manually_Annotated_Images/1/NAME.jpg',
+        'npy': 'train_set/images/0.jpg',
+    }
+    ADVICE = 'If you have the pictures of one list (or set) only, move the other list away'
     EXTRA: ClassVar = {
         'valence': tfds.features.Scalar(np.float32),
         'arousal': tfds.features.Scalar(np.float32),

@@ -58,6 +58,9 @@ class Builder(corpus.Builder):
         **{name: form.counts for name, form in crops.FORMS.items()},
     }
     SPLITS: ClassVar = {'agra': ('train', 'validation')}
+    PICTURES: ClassVar = dict.fromkeys(
+        _PEAKS, 'S005/001/S005_001_00000011.png with S005/001/S005_001_00000011_emotion.txt'
+    )
     EXTRA: ClassVar = {
         'sequence': tfds.features.Text(),
         'action_units': tfds.features.Tensor(shape=(crops.UNITS,), dtype=np.int32),

@@ -50,6 +50,7 @@ class Builder(corpus.Builder):
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = NEEDS
     BUILDER_CONFIGS: ClassVar = corpus.configs(PROTOCOLS)
+    PICTURES: ClassVar = dict.fromkeys(PROTOCOLS, 'origin/NAME.jpg')
     COUNTS: ClassVar = {'default': _COUNTS}
     SPLITS: ClassVar = {'agra': ('train', 'validation')}
     EXTRA: ClassVar = {'confidence': tfds.features.Scalar(np.float32)}

@@ -72,6 +72,7 @@ class Builder(corpus.Builder):
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = NEEDS
     BUILDER_CONFIGS: ClassVar = corpus.configs(PROTOCOLS)
+    PICTURES: ClassVar = dict.fromkeys(PROTOCOLS, '1/S001-001.avi with S001-001.xml beside them')
     COUNTS: ClassVar = {
         'peak3_neutral': (
             counts.Count('labelled clips', 236, False),

@@ -44,6 +44,7 @@ class Builder(corpus.Builder):
     BUILDER_CONFIGS: ClassVar = corpus.configs(PROTOCOLS)
     COUNTS: ClassVar = dict.fromkeys(PROTOCOLS, _COUNTS)
     SPLITS: ClassVar = dict.fromkeys(PROTOCOLS, ('train', 'test'))
+    PICTURES: ClassVar = {'aligned': 'train_00001_aligned.jpg', 'original': 'train_00001.jpg'}
     EXTRA: ClassVar = {
         'gender': tfds.features.Scalar(np.int32),
         'race': tfds.features.Scalar(np.int32),
@@ -112,10 +113,17 @@ class Builder(corpus.Builder):
                 where = f'{found.path} line {line}'
                 if len(code) != 1 or not code[0].isdecimal():
                     raise InputError(f'{where}: expected `name code`, got {text!r}')
-                yield name, int(code[0]), where
+                yield name.replace('_aligned.', '.'), int(code[0]), where
             return
         in_folders = rf'(?P<code>\d+)/{_PICTURES[self.protocol]}'
-        for found in self.need(tree, in_folders, without=_OTHERS).values():
+        found_in = tree.find(in_folders, without=_OTHERS)
+        if not found_in:
+            raise InputError(
+                f'{self.name}/{self.protocol}: the list EmoLabel/list_patition_label.txt is '
+                f'missing, and no image lies in a folder 1 to 7; {tree.describe()}. Get the list '
+                'from the owners and leave it there'
+            )
+        for found in found_in.values():
             yield f'{found.groups["id"]}.jpg', int(found.groups['code']), found.path
 
 

@@ -26,6 +26,7 @@ class Builder(corpus.Builder):
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = NEEDS
     BUILDER_CONFIGS: ClassVar = corpus.configs(PROTOCOLS)
+    PICTURES: ClassVar = {'default': 'RAFall/NAME.jpg'}
     COUNTS: ClassVar = {'default': (counts.Count('listed images', 14_209, False, 14_272),)}
 
     def items(self, tree: trees.Tree) -> Iterator[corpus.Item]:

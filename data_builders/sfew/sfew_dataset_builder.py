@@ -43,6 +43,12 @@ class Builder(corpus.Builder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = NEEDS
     BUILDER_CONFIGS: ClassVar = corpus.configs(PROTOCOLS)
     SPLITS: ClassVar = dict.fromkeys(PROTOCOLS, ('train', 'validation'))
+    PICTURES: ClassVar = {
+        'aligned': 'Train_Aligned_Faces/Angry/NAME.png',
+        'frames': 'Train/Angry/NAME.png (not below Train_Aligned_Faces)',
+        'csv': 'NAME.png',
+        'agra': 'Train/imgs/Angry/NAME.png',
+    }
     COUNTS: ClassVar = {
         **dict.fromkeys(('aligned', 'csv'), _ALIGNED),
         'agra': (counts.Count('validation images', 436, False),),

@@ -153,6 +153,15 @@ class TestOlderRelease:
         assert list(built.records) == ['validation']
         assert layouts.pixels(built.all[name(20)]).shape == (18, 10, 3)  # drawn 24 pixels high
 
+    def test_both_lists_with_the_pictures_of_validation_alone(self, layouts, tmp_path):
+        files_ = {k: v for k, v in older(layouts).items() if k.startswith(LISTS)}
+        for i in range(20, 24):
+            files_[f'{IMAGES}/{name(i)}'] = None
+        raw = layouts.plant(tmp_path / 'raw', files_)
+        message = r'pictures of one list \(or set\) only, move the other list away$'
+        with pytest.raises(InputError, match=message):
+            layouts.build('affectnet/csv', raw, tmp_path / 'out')
+
     def test_columns_in_another_order(self, layouts, tmp_path):
         lines = ['expression, subDirectory_filePath,' + HEADER.split(',', 1)[1]]
         for i in range(3):

@@ -113,6 +113,12 @@ class TestAligned:
         raw = layouts.plant(tmp_path / 'raw', files | {'train_labels.csv': 'image,label\n'})
         assert layouts.build('raf_db/aligned', raw, tmp_path / 'out').labels() == LABELS
 
+    def test_a_list_of_the_aligned_files(self, layouts, tmp_path):
+        listed = listing().replace('.jpg', '_aligned.jpg')
+        files = aligned() | {'basic/EmoLabel/list_patition_label.txt': listed}
+        built = layouts.build('raf_db', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out')
+        assert built.labels() == LABELS
+
     def test_missing_images(self, layouts, tmp_path):
         files = aligned() | {'basic/EmoLabel/list_patition_label.txt': listing()}
         del files['basic/Image/aligned/train_00004_aligned.jpg']
@@ -223,7 +229,18 @@ class TestMistakes:
             'a/test_0001_aligned.jpg': None,
         }
         raw = layouts.plant(tmp_path / 'raw', files)
-        with pytest.raises(InputError, match='1 images were found and 7 are listed, but not there'):
+        message = (
+            '1 images were found and 7 are listed, but not there, the first of them '
+            r'train_00001\.jpg; files like train_00001_aligned\.jpg were looked for in all folders'
+        )
+        with pytest.raises(InputError, match=message):
+            layouts.build('raf_db', raw, tmp_path / 'out')
+
+    def test_the_list_is_missing(self, layouts, tmp_path):
+        raw = layouts.plant(tmp_path / 'raw', aligned())
+        with pytest.raises(
+            InputError, match=r'the list EmoLabel/list_patition_label\.txt is missing'
+        ):
             layouts.build('raf_db', raw, tmp_path / 'out')
 
     def test_other_folder(self, layouts, tmp_path):

@@ -129,6 +129,13 @@ def test_names_that_are_not_utf8(layouts, tmp_path):
         layouts.build('sfew', raw, tmp_path / 'out')
 
 
+def test_only_aligned_faces_for_frames(layouts, tmp_path):
+    files = pictures('Train/Train_Aligned_Faces', (1,)) | pictures('Val/Val_Aligned_Faces', (2,))
+    raw = layouts.plant(tmp_path / 'raw', files)
+    with pytest.raises(InputError, match=r'0 images were.* files like Train/Angry/NAME\.png \(not'):
+        layouts.build('sfew/frames', raw, tmp_path / 'out')
+
+
 def test_nothing_there(layouts, tmp_path):
     raw = layouts.plant(tmp_path / 'raw', {'sfew_2.0_labels.csv': 'image_name,label\n'})
     with pytest.raises(InputError, match=r'needs Train_Aligned_Faces\.zip.*0 images were found'):
