@@ -69,7 +69,9 @@ def rows(tree: trees.Tree, path: str) -> Iterator[Row]:
                 columns = _positions(cells, where)
                 continue
         if len(cells) <= max(columns):
-            raise InputError(f'{where}: {len(cells)} cells, expected {len(_COLUMNS)}; is it cut?')
+            other = next((mark for mark in ';\t' if mark in text and ',' not in text), '')
+            hint = f'put commas between them, not {other!r}' if other else 'is it cut?'
+            raise InputError(f'{where}: {len(cells)} cells, expected {len(_COLUMNS)}; {hint}')
         name, *box, landmarks, expression, valence, arousal = (cells[i] for i in columns)
         name = name.replace('\\', '/')
         yield Row(where, name, tuple(box), landmarks, expression, valence, arousal)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from data_builders import archives, common, label_codes
 from dmsrl_jax import expressions
+from dmsrl_jax.data import images
 from dmsrl_jax.errors import InputError
 
 PATH_COLUMNS = (
@@ -208,6 +209,11 @@ def _column(
     for name in [given.lower()] if given else known:
         if name in lower:
             return lower.index(name)
+    if any(name.endswith(images.SUFFIXES) for name in lower):
+        raise InputError(
+            f'{path} has no header: its first line, {", ".join(header)[:200]!r}, is that of an '
+            'image. Put a line with the names of the columns above it, such as image,label'
+        )
     expected = repr(given) if given else f'one of {", ".join(known)}'
     raise InputError(
         f'{path} has no column {expected}; its header is {", ".join(header)[:200]!r}. '

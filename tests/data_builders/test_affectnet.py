@@ -184,7 +184,8 @@ class TestMistakesInLists:
             ([row(0, 'inf')], 'line 1: the expression must be a whole number, not inf'),
             ([row(0, '')], 'line 1: the expression must be a whole number, not None'),
             ([row(0, 1, box='a,2,3,4')], "line 1: expected a number, got 'a'"),
-            ([HEADER, row(0, 1)[:40]], 'line 2: 1 cells, expected 9'),
+            ([HEADER, row(0, 1)[:40]], r'line 2: 1 cells, expected 9; is it cut\?'),
+            ([HEADER.replace(',', ';')], "1 cells, expected 9; put commas between them, not ';'"),
             ([HEADER.replace('valence', 'mood')], 'line 1: no column valence in subDirectory'),
         ],
     )

@@ -100,6 +100,11 @@ class TestLists:
                 "no column one of emotion, .*'image, mood'.*label_col",
             ),
             ('a,b\na.png,fear\n', {}, 'no column one of image, .*path_column'),
+            (
+                'a.PNG,fear\nb.png,sad\n',
+                {},
+                r"list\.csv has no header: its first line, 'a\.PNG, fear', is that of an image",
+            ),
             ('image,emotion\na.png,fear\n', {'path_column': 'pic'}, "no column 'pic'"),
             ('image,emotion\na.png,fear\n', {'subject_column': 'who'}, "no column 'who'"),
             ('image,emotion\n', {}, 'names no image'),
