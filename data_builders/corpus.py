@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from data_builders import common, distributing, faces, label_codes, limits, splits, trees
+from data_builders import common, distributing, faces, folders, label_codes, limits, splits, trees
 from data_builders.counts import Count
 from data_builders.items import Item as Item
 from dmsrl_jax import expressions
@@ -124,6 +124,7 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
         COUNTS: protocol to the numbers that the complete corpus should give.
         SPLITS: protocol to the owners' splits, which say in the names of files what is theirs.
         PICTURES: protocol to what its pictures are called, for messages.
+        BY_CLASS: whether copies in folders by class are about, which `image_list` reads.
         ADVICE: what to try where most listed pictures are missing, for messages.
         STATE: names of further attributes that `picture` reads.
         found: what is counted beside images: `subjects`, and what `items` counts.
@@ -133,6 +134,7 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
     COUNTS: ClassVar[Mapping[str, tuple[Count, ...]]] = {}
     SPLITS: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     PICTURES: ClassVar[Mapping[str, str]] = {}
+    BY_CLASS: ClassVar[bool] = False
     ADVICE: ClassVar[str] = ''
     STATE: ClassVar[tuple[str, ...]] = ()
 
@@ -166,8 +168,12 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
             return found
         raise InputError(
             f'{self.name} needs {self.MANUAL_DOWNLOAD_INSTRUCTIONS}; found no file like '
-            f'{trees.readable(pattern)}; {tree.describe()}'
+            f'{trees.readable(pattern)}; {self.describe(tree)}'
         )
+
+    def describe(self, tree: trees.Tree) -> str:
+        """What lies in the user's folder, and whether another builder reads that; for messages."""
+        return tree.describe() + (folders.class_folders(tree.files()) if self.BY_CLASS else '')
 
     def beside(self, where: str, read: Callable[..., Any], *args: Any, without: Any = None) -> Any:
         """Reads what lies beside an image: a box, landmarks, a label in a file of its own.
@@ -252,7 +258,7 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
             raise InputError(
                 f'{self.name}/{self.protocol} needs {self.MANUAL_DOWNLOAD_INSTRUCTIONS}; '
                 f'{len(items)} images were found and {self._missing()}; '
-                f'left out: {self.drops.summary()}; {tree.describe()}{advice}'
+                f'left out: {self.drops.summary()}; {self.describe(tree)}{advice}'
             )
         common.check_names((item.file, item.path) for item in items)
         self.total = len(items)

@@ -1,7 +1,12 @@
 """Finding files in a user's folder: without junk, and through folders that wrap the corpus."""
 
+import contextlib
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+from dmsrl_jax import expressions
+from dmsrl_jax.data import images
+from dmsrl_jax.errors import InputError
 
 _JUNK = (
     'Thumbs.db',
@@ -12,6 +17,7 @@ _JUNK = (
     'System Volume Information',
     'lost+found',
 )
+_SHORTEST = 4  # letters of a name that is no abbreviation
 
 
 def is_junk(name: str) -> bool:
@@ -44,6 +50,27 @@ def find_files(
             return found
         level = [path for path in content if path.is_dir()]
     return []
+
+
+def class_folders(names: Iterable[str]) -> str:
+    """How to read images that lie in folders named after expressions, to end a message with.
+
+    Args:
+        names: all files, with `/` between folders.
+
+    Returns:
+        A sentence; empty where no image lies so.
+    """
+    parts = (name.rsplit('/', 2) for name in names if name.lower().endswith(images.SUFFIXES))
+    for word in sorted({part[-2] for part in parts if len(part) > 1}):
+        # Abbreviations are often initials.
+        with contextlib.suppress(InputError):
+            if len(word) >= _SHORTEST and expressions.parse(word) is not None:
+                return (
+                    f'. Images in folders named after expressions, such as {word}/, are read by '
+                    '--corpus image_list/NAME --set labels=folders'
+                )
+    return ''
 
 
 def describe(folder: pathlib.Path, *, most: int = 8) -> str:

@@ -56,6 +56,7 @@ class Builder(corpus.Builder):
     BUILDER_CONFIGS: ClassVar = corpus.configs(PROTOCOLS)
     COUNTS: ClassVar = {'csv': _CSV, 'npy': _NPY}
     SPLITS: ClassVar = dict.fromkeys(PROTOCOLS, ('train', 'validation'))
+    BY_CLASS = True
     PICTURES: ClassVar = {
         'csv': 'Manually_Annotated_Images/1/NAME.jpg',
         'npy': 'train_set/images/0.jpg',

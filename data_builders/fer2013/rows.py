@@ -35,6 +35,7 @@ class Builder(corpus.Builder, skip_registration=True):  # type: ignore[call-arg]
     """Base of builders whose items carry their grey values as `extra['pixels']`."""
 
     IMAGE_SHAPE = (SIDE, SIDE, 1)
+    BY_CLASS = True
 
     def rows(self, tree: trees.Tree) -> Iterator[tuple[Row, int, bytes]]:
         """Rows with label and grey values; counts them.
@@ -60,7 +61,7 @@ class Builder(corpus.Builder, skip_registration=True):  # type: ignore[call-arg]
             if found := tree.find(pattern):
                 return next(iter(found.values())).path
         raise InputError(
-            f'{self.name} needs {self.MANUAL_DOWNLOAD_INSTRUCTIONS}; {tree.describe()}'
+            f'{self.name} needs {self.MANUAL_DOWNLOAD_INSTRUCTIONS}; {self.describe(tree)}'
         )
 
     def picture(self, tree: trees.Tree, item: corpus.Item) -> bytes:

@@ -44,6 +44,7 @@ class Builder(corpus.Builder):
     BUILDER_CONFIGS: ClassVar = corpus.configs(PROTOCOLS)
     COUNTS: ClassVar = dict.fromkeys(PROTOCOLS, _COUNTS)
     SPLITS: ClassVar = dict.fromkeys(PROTOCOLS, ('train', 'test'))
+    BY_CLASS = True
     PICTURES: ClassVar = {'aligned': 'train_00001_aligned.jpg', 'original': 'train_00001.jpg'}
     EXTRA: ClassVar = {
         'gender': tfds.features.Scalar(np.int32),
@@ -120,8 +121,8 @@ class Builder(corpus.Builder):
         if not found_in:
             raise InputError(
                 f'{self.name}/{self.protocol}: the list EmoLabel/list_patition_label.txt is '
-                f'missing, and no image lies in a folder 1 to 7; {tree.describe()}. Get the list '
-                'from the owners and leave it there'
+                'missing: get it from the owners. No image lies in a folder 1 to 7 either; '
+                f'{self.describe(tree)}'
             )
         for found in found_in.values():
             yield f'{found.groups["id"]}.jpg', int(found.groups['code']), found.path

@@ -220,6 +220,12 @@ class TestMistakesInLists:
         with pytest.raises(InputError, match=r'the box \(90.0, 90.0, 95.0, 95.0\) lies outside'):
             layouts.build('affectnet/csv', raw, tmp_path / 'out')
 
+    @pytest.mark.parametrize('protocol', ['csv', 'npy'])
+    def test_class_folders_say_what_reads_them(self, layouts, tmp_path, protocol):
+        raw = layouts.plant(tmp_path / 'raw', {'labels.csv': 'pth,label\n', 'anger/a.png': None})
+        with pytest.raises(InputError, match=r'such as anger/, are read by .* labels=folders'):
+            layouts.build(f'affectnet/{protocol}', raw, tmp_path / 'out')
+
     def test_nothing_there(self, layouts, tmp_path):
         raw = layouts.plant(tmp_path / 'raw', {'a.jpg': None})
         with pytest.raises(InputError, match=r'affectnet needs Manually_Annotated_file_lists/'):

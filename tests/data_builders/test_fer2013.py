@@ -162,6 +162,16 @@ class TestMistakes:
         with pytest.raises(InputError, match=r'needs fer2013\.csv, icml_face.* holds train\.csv'):
             prepare(tmp_path, raw)
 
+    def test_class_folders_say_what_reads_them(self, tmp_path, layouts):
+        files = {'train/angry/Training_1.jpg': None, 'test/happy/PublicTest_2.jpg': None}
+        raw = layouts.plant(tmp_path / 'raw', files)
+        message = (
+            r'holds test/, train/\. Images in folders named after expressions, such as angry/, are '
+            r'read by --corpus image_list/NAME --set labels=folders$'
+        )
+        with pytest.raises(InputError, match=message):
+            prepare(tmp_path, raw)
+
     def test_damaged_archive(self, tmp_path):
         write(tmp_path / 'raw', ['no archive'], 'fer2013.tar.gz')
         with pytest.raises(InputError, match='is damaged'):

@@ -243,6 +243,13 @@ class TestMistakes:
         ):
             layouts.build('raf_db', raw, tmp_path / 'out')
 
+    @pytest.mark.parametrize('protocol', ['aligned', 'original'])
+    def test_folders_with_names_say_what_reads_them(self, layouts, tmp_path, protocol):
+        files = {'DATASET/train/happiness/train_00001_aligned.jpg': None, 'a/train_1.jpg': None}
+        raw = layouts.plant(tmp_path / 'raw', files)
+        with pytest.raises(InputError, match=r'such as happiness/, are read by .* labels=folders'):
+            layouts.build(f'raf_db/{protocol}', raw, tmp_path / 'out')
+
     def test_other_folder(self, layouts, tmp_path):
         raw = layouts.plant(tmp_path / 'raw', {'holiday.jpg': None})
         with pytest.raises(InputError, match=r'needs the folder basic/ .* holds holiday\.jpg'):
