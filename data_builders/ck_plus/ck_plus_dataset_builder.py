@@ -26,6 +26,8 @@ _PEAKS = {'peak3_neutral': 3, 'peak3': 3, 'peak1': 1, 'peak1_neutral': 1}
 _SEQUENCE = r'(?P<subject>S\d{3})/(?P<number>\d{3})/'
 _OWN = '(?:extended-)?cohn-kanade-images'  # others hold faces cut out of them, under their names
 _FRAME = r'S\d{3}_\d{3}_(?P<frame>\d{8})'
+# The owners' are PNG, which sort behind those of copies, so that of both they count.
+_IMAGE = rf'{_SEQUENCE}{_FRAME}\.(?:png|jpe?g|bmp)'
 _ONSET = 3  # frames are numbered from 1; up to here a face is still neutral
 # Sequences of surprise, fear, disgust, happiness, sadness and anger.
 _SEQUENCES = (83, 25, 59, 69, 28, 45)
@@ -72,10 +74,9 @@ class Builder(corpus.Builder):
 
     def _frames(self, tree: trees.Tree) -> Iterator[corpus.Item]:
         """Frames of the sequences that have a label file."""
-        self.need(tree, rf'{_SEQUENCE}{_FRAME}\.png', alike=False)
+        self.need(tree, _IMAGE, alike=False)
         self.need(tree, rf'{_SEQUENCE}{_FRAME}_emotion\.txt')
-        filmed = by_sequence(tree, rf'{_OWN}/{_SEQUENCE}{_FRAME}\.png')
-        filmed = filmed or by_sequence(tree, rf'{_SEQUENCE}{_FRAME}\.png')
+        filmed = by_sequence(tree, f'{_OWN}/{_IMAGE}') or by_sequence(tree, _IMAGE)
         labels = by_sequence(tree, rf'{_SEQUENCE}{_FRAME}_emotion\.txt')
         units = by_sequence(tree, rf'{_SEQUENCE}{_FRAME}_facs\.txt')
         landmarks = by_sequence(tree, rf'{_SEQUENCE}{_FRAME}_landmarks\.txt')

@@ -13,9 +13,10 @@ from dmsrl_jax import expressions
 NEEDS = 'jaffedbase.zip, or the folder jaffe/ with KA.AN1.39.tiff and the like'
 PROTOCOLS = {'default': 'all 213 pictures; published results use them all (split `all`)'}
 _PICTURE = (
-    r'(?P<subject>[A-Z]{2})\.(?P<expression>AN|DI|FE|HA|NE|SA|SU)(?P<take>\d)'
-    r'\.\d+\.tiff?'
+    r'(?P<subject>[A-Z]{{2}})\.(?P<expression>AN|DI|FE|HA|NE|SA|SU)(?P<take>\d)'
+    r'\.\d+\.(?:{kinds})'
 )
+_KINDS = ('tiff?', 'png|bmp|jpe?g')  # the owners', else those of copies
 _RATED = ('SUR', 'FEA', 'DIS', 'HAP', 'SAD', 'ANG')  # the canonical order, without neutral
 _COUNTS = (
     counts.Count('all images', 213, True),
@@ -41,7 +42,9 @@ class Builder(corpus.Builder):
     def items(self, tree: trees.Tree) -> Iterator[corpus.Item]:
         """All pictures; the expression is the second part of the name."""
         ratings = read_ratings(tree)
-        for name, found in self.need(tree, _PICTURE).items():
+        owners, others = (_PICTURE.format(kinds=kinds) for kinds in _KINDS)
+        pictures = tree.find(owners) or tree.find(others) or self.need(tree, owners)
+        for name, found in pictures.items():
             subject = found.groups['subject'].upper()
             expression = found.groups['expression'].upper()
             label = expressions.parse(expression)

@@ -19,8 +19,9 @@ PROTOCOLS = {
 _ANGLES = {'straight': 'S', 'all_angles': 'FL|HL|S|HR|FR'}
 _PICTURE = (
     r'(?P<series>[AB])(?P<person>[FM]\d{{2}})(?P<expression>AF|AN|DI|HA|NE|SA|SU)'
-    r'(?P<angle>{angles})\.JPG'
+    r'(?P<angle>{angles})\.(?:{kinds})'
 )
+_KINDS = ('JPG', 'jpeg|png|bmp')  # the owners', else those of copies
 # Two lists of black pictures differ, so pixels decide; a broken one is left out only if listed.
 _KNOWN = (
     *('AF01SUFR', 'AF10AFFR', 'AF11NEHL', 'AF20DIHL', 'AM20DIHL', 'AM25DIFL', 'AM34DIFR'),
@@ -56,8 +57,10 @@ class Builder(corpus.Builder):
 
     def items(self, tree: trees.Tree) -> Iterator[corpus.Item]:
         """Pictures with a name of the owners' form; averaged faces and odd names do not fit."""
-        pattern = _PICTURE.format(angles=_ANGLES[self.protocol])
-        for name, found in self.need(tree, pattern).items():
+        angles = _ANGLES[self.protocol]
+        owners, others = (_PICTURE.format(angles=angles, kinds=kinds) for kinds in _KINDS)
+        pictures = tree.find(owners) or tree.find(others) or self.need(tree, owners)
+        for name, found in pictures.items():
             groups = {key: text.upper() for key, text in found.groups.items()}
             label = expressions.parse(groups['expression'])
             assert label is not None  # the pattern has the seven only

@@ -131,6 +131,16 @@ def test_other_protocols(layouts, raw, tmp_path, protocol, peaks, neutral):
     assert built.counts()['all images'][1] == full
 
 
+def test_frames_of_copies_may_be_jpeg(layouts, tmp_path):
+    files = {key[:-4] + '.jpg': data for key, data in images().items() if 'DS_Store' not in key}
+    own = f'cohn-kanade-images/{name(("S005", "001"), 5)}.png'  # beside a copy of it
+    raw = layouts.plant(tmp_path / 'raw', files | labels() | {own: None})
+    built = layouts.build('ck_plus', raw, tmp_path / 'out')
+    names = {file[:-4] + '.jpg': label for file, label in expected(3, True).items()}
+    names['S005/001/S005_001_00000005.png'] = names.pop('S005/001/S005_001_00000005.jpg')
+    assert built.labels() == names
+
+
 def test_archives_give_the_same(layouts, built, tmp_path):
     layouts.pack(tmp_path / 'raw/extended-cohn-kanade-images.zip', images())
     wrapped = {f'Emotion_labels/{key}': text for key, text in labels().items()}

@@ -82,6 +82,16 @@ def test_folder_gives_the_same(built, layouts, files, tmp_path):
     assert all(row['image'] == built.all[name]['image'] for name, row in again.all.items())
 
 
+@pytest.mark.parametrize('kind', ['png', 'jpg'])
+def test_copies_in_other_formats(layouts, files, tmp_path, kind):
+    faces = {f'jaffe/{name.rpartition(".")[0]}.{kind}': None for name in LABELS}
+    raw = layouts.plant(tmp_path / 'raw', faces)
+    labels = {f'{name.rpartition(".")[0]}.{kind}': label for name, label in LABELS.items()}
+    assert layouts.build('jaffe', raw, tmp_path / 'out').labels() == labels
+    layouts.plant(raw, files)
+    assert layouts.build('jaffe', raw, tmp_path / 'out').labels() == LABELS
+
+
 def test_other_folder(layouts, tmp_path):
     raw = layouts.plant(tmp_path / 'raw', {'jaffe/1.png': None})
     with pytest.raises(InputError, match=r'jaffe needs jaffedbase\.zip.*holds jaffe/'):

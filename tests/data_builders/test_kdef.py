@@ -57,6 +57,16 @@ def test_the_archive_as_sent(layouts, tmp_path):
     assert layouts.build('kdef', tmp_path / 'raw', tmp_path / 'out').labels() == STRAIGHT
 
 
+@pytest.mark.parametrize('kind', ['png', 'jpeg'])
+def test_copies_in_other_formats(layouts, tmp_path, kind):
+    faces = {f'KDEF/{name[:4]}/{name[:-3]}{kind}': None for name in STRAIGHT}
+    raw = layouts.plant(tmp_path / 'raw', faces)
+    labels = {f'{name[:-3]}{kind}': label for name, label in STRAIGHT.items()}
+    assert layouts.build('kdef', raw, tmp_path / 'out').labels() == labels
+    layouts.plant(raw, files())
+    assert layouts.build('kdef', raw, tmp_path / 'out').labels() == STRAIGHT
+
+
 def test_a_person_of_both_series_is_in_one_split(straight):
     people = [{row['subject'] for row in part.values()} for part in straight.records.values()]
     assert set.union(*people) == {'F01', 'F02', 'M01', 'M35'}
