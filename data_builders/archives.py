@@ -21,7 +21,7 @@ from dmsrl_jax.errors import InputError
 
 # Of an archive in several volumes, the first one is the archive and the others are none.
 _KINDS = re.compile(
-    r"""(?:(?P<zip>\.zip)|(?P<tar>\.tar)|(?P<packed>\.tgz|\.tar\.(?:gz|bz2|xz))
+    r"""(?:(?P<zip>\.zip)|(?P<tar>\.tar)|(?P<packed>\.t(?:gz|bz2?|xz)|\.tar\.(?:gz|bz2|xz))
     |(?P<foreign>\.7z|\.7z\.001|(?<!\.part\d)(?<!\.part\d\d)\.rar|\.part0*1\.rar))$""",
     re.IGNORECASE | re.VERBOSE,
 )

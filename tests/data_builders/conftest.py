@@ -59,6 +59,7 @@ def pack(path: pathlib.Path, files: dict[str, bytes | str]) -> pathlib.Path:
                 archive.writestr(name, _bytes(name, content))
         return path
     mode = {'.tar': 'w', '.tgz': 'w:gz', '.gz': 'w:gz', '.bz2': 'w:bz2', '.xz': 'w:xz'}
+    mode |= {'.tbz2': 'w:bz2', '.txz': 'w:xz'}
     with tarfile.open(path, mode[path.suffix]) as archive:
         for name, content in files.items():
             data = _bytes(name, content)

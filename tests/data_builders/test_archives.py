@@ -13,7 +13,7 @@ from data_builders import archives, limits, unpacking
 from dmsrl_jax.errors import InputError
 
 FILES = {'a/one.txt': 'one', 'a/b/two.bin': bytes(range(256)) * 40, 'three.txt': 'drei\r\n'}
-TAILS = ['x.zip', 'x.tar', 'x.tar.gz', 'x.tgz', 'x.tar.bz2', 'x.tar.xz']
+TAILS = ['x.zip', 'x.tar', 'x.tar.gz', 'x.tgz', 'x.tar.bz2', 'x.tar.xz', 'x.tbz2', 'x.txz']
 
 
 def opened(path, tmp_path, **options):
@@ -37,7 +37,8 @@ def as_bytes(files):
     ('name', 'kind'),
     [
         ('a.zip', 'zip'), ('A.ZIP', 'zip'), ('a.tar', 'tar'), ('a.tar.gz', 'packed'),
-        ('a.tgz', 'packed'), ('a.7z', 'foreign'), ('a.7z.001', 'foreign'), ('a.7z.002', ''),
+        ('a.tgz', 'packed'), ('a.tbz2', 'packed'), ('a.TBZ', 'packed'), ('a.txz', 'packed'),
+        ('a.7z', 'foreign'), ('a.7z.001', 'foreign'), ('a.7z.002', ''),
         ('a.rar', 'foreign'), ('a.part1.rar', 'foreign'), ('a.part01.rar', 'foreign'),
         ('a.part2.rar', ''), ('a.part11.rar', ''), ('a.jpg', ''), ('zip', ''), ('a.zip.txt', ''),
         ('a.csv.gz', ''),
