@@ -3,7 +3,7 @@
 Command (docs/choices.md has the pairs, the runs that come before, and the figures):
     python experiments/tables.py --config experiments/configs/development.py:SOURCE,TARGET \\
         --config.model.pretrained='runs/dev-source/source_only/seed{seed}' --workdir runs/dev
-Time: 20 rows; 40 runs over two seeds take about 25 minutes on two CPU cores.
+Time: 21 rows; 42 runs over two seeds take about 25 minutes on two CPU cores.
 Expected: on sketch -> studio beta 1 first, alpha 6 last; with other class shares beta 0.1 first
 (both measured with `--config.model.statistics=per_domain --config.dmsrl.cross_weight=0.01`).
 """
@@ -35,6 +35,7 @@ _OTHERS: dict[str, dict[str, float | bool | str]] = {
     'cross_weight0.01': {'dmsrl.cross_weight': 0.01},
     'cross_weight1': {'dmsrl.cross_weight': 1.0},
     'common-centers': {'dmsrl.centers': 'common'},
+    'match0': {'augment.match': 0.0},
 }
 
 
