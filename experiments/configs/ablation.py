@@ -14,7 +14,7 @@ from experiments.configs import pair, release
 
 _MODULES: dict[str, dict[str, str | bool]] = {
     'source_only': {'method': 'source_only'},
-    # Neither module: the target is seen in BatchNorm's statistics and in the light of source images.
+    # Neither module: the target is seen in BatchNorm's statistics and in the source's light.
     'statistics': {'dmsrl.use_margin': False, 'dmsrl.mutual_information': 'none'},
     'margin': {'dmsrl.use_margin': True, 'dmsrl.mutual_information': 'none'},
     'mi': {'dmsrl.use_margin': False, 'dmsrl.mutual_information': 'mine'},
