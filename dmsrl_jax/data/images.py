@@ -98,7 +98,8 @@ def read(path: str | os.PathLike[str], size: int) -> np.ndarray:
     Raises:
         InputError: the file is missing, unreadable or no image.
     """
-    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be read for ever
+    if not (os.path.isfile(path) or os.path.isdir(path)) and os.path.exists(path):
+        # A pipe would be read for ever.
         raise InputError(f'cannot read image {str(path)!r}: it is no file')
     try:
         data = pathlib.Path(path).read_bytes()
