@@ -285,9 +285,9 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
     def _check_splits(self, tree: trees.Tree, parts: Mapping[str, Any]) -> None:
         """A split that the user does not have is none; one that is there must not be overlooked."""
         for split in self.SPLITS.get(self.protocol, ()):
-            there = (
-                [] if split in parts else tree.find(rf'{_NAMES[split]}[^/]*(?:/.*)?', alike=False)
-            )
+            if split in parts:
+                continue
+            there = tree.find(rf'{_NAMES[split]}[^/]*(?:/.*)?', alike=False)
             for found in list(there)[:1]:
                 raise InputError(
                     f'{self.name}/{self.protocol}: no image of the split {split} was found, though '

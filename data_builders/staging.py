@@ -6,8 +6,8 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterator
-from typing import Any
 
+from dmsrl_jax.data import folders
 from dmsrl_jax.errors import InputError
 
 _WORK = '.preparing'
@@ -33,7 +33,8 @@ def folder(root: pathlib.Path, label: str) -> Iterator[pathlib.Path]:
     work = root / _WORK
     work.mkdir(exist_ok=True)
     with (work / f'{label}.lock').open('w') as lock:
-        _lock(lock, label)
+        if not folders.lock(lock):
+            raise InputError(f'another process is preparing {label} in the same data_dir')
         place = work / label
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
@@ -41,17 +42,6 @@ def folder(root: pathlib.Path, label: str) -> Iterator[pathlib.Path]:
             yield place
         finally:
             shutil.rmtree(place, ignore_errors=True)
-
-
-def _lock(file: Any, label: str) -> None:
-    try:
-        import fcntl
-    except ImportError:  # not on Windows: two builds at a time are then the user's business
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise InputError(f'another process is preparing {label} in the same data_dir') from error
 
 
 @contextlib.contextmanager

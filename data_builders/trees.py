@@ -14,6 +14,7 @@ from typing import IO, Any, NamedTuple
 
 from data_builders import archives, unpacking
 from data_builders.folders import describe, is_junk
+from dmsrl_jax.data import folders
 from dmsrl_jax.errors import InputError
 
 _COMPARED = 20  # at least so many of the files that lie there twice, or all of them
@@ -328,13 +329,10 @@ def walk(root: pathlib.Path) -> Iterator[str]:
     Prepared corpora that lie there are not looked into. A folder that cannot be listed is an
     InputError: a class or a split may lie in it.
     """
-    seen = set()
-    for place, folders, names in os.walk(root, followlinks=True, onerror=_not_listed):
-        real = os.path.realpath(place)
-        if real in seen or 'dataset_info.json' in names:
-            folders.clear()
+    for place, inner, names in folders.walk(root, onerror=_not_listed):
+        if 'dataset_info.json' in names:
+            inner.clear()
             continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not is_junk(name))
+        inner[:] = sorted(name for name in inner if not is_junk(name))
         below = pathlib.Path(place).relative_to(root)
         yield from ((below / name).as_posix() for name in sorted(names) if not is_junk(name))

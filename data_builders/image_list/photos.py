@@ -66,8 +66,6 @@ def find(root: pathlib.Path, drops: common.Drops) -> list[str]:
     """
     found = []
     for name in sorted(trees.walk(root)):
-        if any(part.startswith('.') for part in name.split('/')):
-            continue
         if name.lower().endswith(images.SUFFIXES):
             found.append(name)
         else:

@@ -18,7 +18,7 @@ PROTOCOLS = {
     'original': "whole pictures cut by the owners' boxes; train and test are the owners'",
 }
 _OTHERS = r'[^/]*compound[^/]*'  # the sister set has files of the same names
-_ALIGNED = r'|[^/]*aligned[^/]*'
+_NOT_WHOLE = rf'{_OTHERS}|[^/]*aligned[^/]*'  # aligned faces are called like whole ones, too
 _ID = r'(?P<id>(?:train|test)_\d+)'
 _PICTURES = {'aligned': rf'{_ID}_aligned\.jpg', 'original': rf'{_ID}\.jpg'}
 _TRAIN = (1290, 281, 717, 4772, 1982, 705, 2524)
@@ -57,9 +57,8 @@ class Builder(corpus.Builder):
         """Images of the list in its order, or of class folders 1..7 where there is no list."""
         pattern, cut = _PICTURES[self.protocol], self.protocol == 'original'
         self.need(tree, pattern, without=_OTHERS, alike=False)
-        # Aligned faces are called like whole pictures, too.
         pictures = tree.index(f'original/{pattern}', without=_OTHERS) if cut else {}
-        pictures = pictures or tree.index(pattern, without=f'{_OTHERS}{_ALIGNED * cut}')
+        pictures = pictures or tree.index(pattern, without=_NOT_WHOLE if cut else _OTHERS)
         boxes = tree.index(rf'boundingbox[^/]*/{_ID}(_boundingbox)?\.txt', without=_OTHERS)
         attributes = tree.index(rf'{_ID}_manu_attri\.txt', without=_OTHERS)
         distributions = self._distributions(tree)

@@ -224,7 +224,8 @@ def shared(first: Corpus, second: Corpus) -> int:
     """Number of images that lie in both; none do in two corpora, whatever their pictures show."""
     if first.folder != second.folder:
         return 0
-    taken, other = (_ranges(c.split, _builder(c.folder).info.splits) for c in (first, second))
+    splits = _builder(first.folder).info.splits
+    taken, other = (_ranges(corpus.split, splits) for corpus in (first, second))
     return len(
         {(name, i) for name, part in taken for i in part}.intersection(
             (name, i) for name, part in other for i in part

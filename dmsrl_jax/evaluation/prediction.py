@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dmsrl_jax.data import images
+from dmsrl_jax.data import folders, images
 from dmsrl_jax.errors import InputError
 
 Forward = Callable[[Any, jax.Array], jax.Array]
@@ -47,13 +47,8 @@ def collect(arguments: Sequence[str | os.PathLike[str]]) -> list[pathlib.Path]:
 
 
 def _inside(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    seen = set()
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        if (real := os.path.realpath(parent)) in seen:  # a link back up
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith('.')]
+    for parent, inner, names in folders.walk(folder):
+        inner[:] = [name for name in inner if not name.startswith('.')]
         for name in names:
             if name.lower().endswith(images.SUFFIXES) and not name.startswith('.'):
                 yield pathlib.Path(parent, name)

@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from dmsrl_jax.data import folders
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.training import mapping
 from dmsrl_jax.training.logs import write_json
@@ -89,18 +90,15 @@ def alone(workdir: pathlib.Path) -> Iterator[None]:
     if not mapping.is_first_process():
         yield
         return
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(ImportError, OSError):  # Windows, file systems without locks
-            import fcntl
-
-            lock = stack.enter_context((workdir / 'config.json').open())
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise InputError(
-                    f'another process is training in {workdir}: wait for its end, or pass another '
-                    '--workdir'
-                ) from error
+    with (workdir / 'config.json').open() as file:
+        ours = True
+        with contextlib.suppress(OSError):  # of file systems without locks
+            ours = folders.lock(file)
+        if not ours:
+            raise InputError(
+                f'another process is training in {workdir}: wait for its end, or pass another '
+                '--workdir'
+            )
         yield
 
 
