@@ -23,7 +23,7 @@ from dmsrl_jax.errors import InputError
 from experiments import cli
 
 MODES = ('step', 'end_to_end', 'pipeline', 'evaluation', 'latency')
-READING = ('end_to_end', 'pipeline')  # those that read prepared corpora
+READING = {'end_to_end': 5, 'pipeline': 20}  # from prepared corpora: steps in a turn per worker
 SIDES = ('torch', 'torch_compile', 'shard_map', 'pmap')
 NAMES = {
     'torch': 'PyTorch eager',
@@ -45,7 +45,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     several('sides', list(SIDES), f'Some of {", ".join(SIDES)}.', **where)
     several('modes', ['step'], f'Some of {", ".join(MODES)}.', **where)
     number('steps', 30, 'Timed steps of each side.', 1, **where)
-    number('turn', 0, 'Steps in a turn; 0: 10, on a CPU 1, or 5 from disk.', 0, **where)
+    number('turn', 0, 'Steps in a turn; 0: 10, on a CPU 1, more per worker from disk.', 0, **where)
     number('warmup', 3, 'Steps of each side before its first turn.', 1, **where)
     virtual = 'Virtual devices of a CPU for our training and evaluation, as config.devices.'
     number('cpu_devices', 1, virtual, 1, **where)
@@ -133,7 +133,8 @@ def measure(flag: Mapping[str, Any]) -> dict[str, Any]:
     for mode in flag['modes']:
         print(f'{mode} ...', file=sys.stderr, flush=True)
         makers = catalogue(mode, problem, chosen, flag)
-        turn = (5 if mode in READING else 1) if on_cpu else 10
+        # Each worker makes whole batches: at the end of a turn some of them have none to make.
+        turn = READING[mode] * flag['workers'] if mode in READING else 1 if on_cpu else 10
         modes[mode] = _measure_mode(makers, flag, turn=flag['turn'] or turn)
         for row in modes[mode]:
             row['model_flops'] = needed = _operations(mode, problem, row['images'])

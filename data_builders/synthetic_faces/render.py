@@ -80,7 +80,7 @@ def render_encoded(
     if quality:
         image.save(file, 'JPEG', quality=quality)
     else:
-        image.save(file, 'PNG', compress_level=1)
+        image.save(file, 'PNG', compress_level=0)  # quick to decode
     return file.getvalue(), intensity
 
 

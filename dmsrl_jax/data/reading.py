@@ -85,9 +85,17 @@ class OnDemand:
         Returns:
             `image` uint8 [n, size, size, 3] and, if asked for, `label` int32 [n].
         """
-        pixels, labels = zip(*each(self.record, indices), strict=True)
-        batch = {'image': np.stack(pixels)}
-        return batch | {'label': np.asarray(labels, np.int32)} if self.with_labels else batch
+        places = np.asarray(indices)
+        pixels = np.empty((len(places), self.size, self.size, 3), np.uint8)
+        labels = np.empty(len(places), np.int32)
+
+        def fill(number: int) -> None:
+            pixels[number], labels[number] = self.record(places[number])
+
+        for _ in each(fill, range(len(places))):
+            pass
+        batch = {'image': pixels}
+        return batch | {'label': labels} if self.with_labels else batch
 
 
 class Decoded:
