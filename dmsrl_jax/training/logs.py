@@ -48,7 +48,13 @@ class RunLog:
         self._events = SummaryWriter(str(workdir), purge_step=start or None, write_to_disk=True)
         self._stream = sys.stderr if stream is None else stream
         self._bar = (
-            tqdm(total=total_steps, initial=start, file=self._stream, ncols=100, bar_format=_BAR)
+            tqdm(
+                total=total_steps,
+                initial=start,
+                file=self._stream,
+                dynamic_ncols=True,
+                bar_format=_BAR,
+            )
             if self._stream.isatty()
             else None
         )
