@@ -5,12 +5,23 @@ import functools
 import math
 import os
 import pathlib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
 
-from data_builders import common, distributing, faces, folders, label_codes, limits, splits, trees
+from data_builders import (
+    archives,
+    common,
+    distributing,
+    faces,
+    folders,
+    label_codes,
+    limits,
+    splits,
+    trees,
+)
 from data_builders.counts import Count
 from data_builders.items import Item as Item
 from dmsrl_jax import expressions
@@ -22,6 +33,7 @@ OPTIONS: dict[str, tuple[type, Any, str]] = {
 }
 _SPLITS = ('train', 'validation', 'test')
 _NAMES = {'train': 'train', 'validation': 'val', 'test': 'test'}  # how their files begin
+_NUMBERED = re.compile(r'[a-z]+_?\d', re.IGNORECASE)
 MISSING = 'listed, but there is no such file'
 CONTRADICTED = 'listed with different labels'
 
@@ -288,7 +300,7 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
             if split in parts:
                 continue
             there = tree.find(rf'{_NAMES[split]}[^/]*(?:/.*)?', alike=False)
-            for found in list(there)[:1]:
+            for found in filter(_is_of_split, there):
                 raise InputError(
                     f'{self.name}/{self.protocol}: no image of the split {split} was found, though '
                     f'there is {found}; it needs {self.MANUAL_DOWNLOAD_INSTRUCTIONS}; left out: '
@@ -350,6 +362,11 @@ class Builder(common.CorpusBuilder, skip_registration=True):  # type: ignore[cal
             data = faces.cut(data, item.box, margin, name=item.path)
         data = common.stored_bytes(data, item.path)
         return common.record(data, item.label, item.file, item.subject, **extra)
+
+
+def _is_of_split(name: str) -> bool:
+    """Whether what begins like a split is its own: a folder, an archive or a numbered picture."""
+    return '/' in name or bool(archives.kind_of(name) or _NUMBERED.match(name))
 
 
 def _keyed(builder: Builder, tree: trees.Tree, item: Item) -> tuple[str, dict[str, Any]]:

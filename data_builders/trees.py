@@ -330,7 +330,7 @@ def walk(root: pathlib.Path) -> Iterator[str]:
     InputError: a class or a split may lie in it.
     """
     for place, inner, names in folders.walk(root, onerror=_not_listed):
-        if 'dataset_info.json' in names:
+        if {'dataset_info.json', 'features.json'} <= set(names):
             inner.clear()
             continue
         inner[:] = sorted(name for name in inner if not is_junk(name))

@@ -200,3 +200,18 @@ def test_a_margin_that_leaves_no_face_is_refused(tmp_path, margin):
         InputError, match=rf'margin={re.escape(str(margin))} must be a finite number above -0.5'
     ):
         raf_db.make_builder('original', data_dir=tmp_path, margin=margin)
+
+
+@pytest.mark.parametrize(
+    ('name', 'is_one'),
+    [
+        ('train/1.png', True),
+        ('Train_Set.zip', True),
+        ('train_00001.jpg', True),
+        ('training_log.txt', False),
+        ('ValentinesDay_001.png', False),
+        ('values.csv', False),
+    ],
+)
+def test_what_begins_like_a_split_and_is_one(name, is_one):
+    assert corpus._is_of_split(name) == is_one

@@ -88,8 +88,13 @@ class TestFiles:
         assert [tree.read(file.path) for file in found] == [b'new', b'new']
 
     def test_prepared_corpora_are_not_looked_into(self, grow):
-        prepared = {'out/c/1.0.0/dataset_info.json': 'x', 'out/c/1.0.0/report/train.png': 'x'}
+        files = ('dataset_info.json', 'features.json', 'report/train.png')
+        prepared = dict.fromkeys((f'out/c/1.0.0/{name}' for name in files), 'x')
         assert grow({'a/1.png': 'x', **prepared}).files() == ['a/1.png']
+
+    def test_other_libraries_describe_data_sets_in_a_file_of_the_same_name(self, grow):
+        files = ['a/1.png', 'a/dataset_info.json']
+        assert grow(dict.fromkeys(files, 'x')).files() == files
 
     @pytest.mark.skipif(os.geteuid() == 0, reason='root lists every folder')
     def test_a_folder_that_cannot_be_listed_is_refused(self, grow, tmp_path):
@@ -113,6 +118,11 @@ class TestFiles:
         (tmp_path / 'raw/link').symlink_to(tmp_path / 'else')
         (tmp_path / 'raw/loop').symlink_to(tmp_path / 'raw')
         assert grow({}).files() == ['link/1.txt']
+
+    def test_a_folder_keeps_its_name_though_a_link_leads_to_it(self, grow, tmp_path):
+        (tmp_path / 'raw/Train/Angry').mkdir(parents=True)
+        (tmp_path / 'raw/Angry_examples').symlink_to('Train/Angry')
+        assert grow({'Train/Angry/1.png': 'x'}).files() == ['Train/Angry/1.png']
 
     def test_what_cannot_be_opened_is_told(self, grow):
         tree = grow({'a.zip': b'no archive', 'b.txt': 'x'})
