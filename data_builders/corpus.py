@@ -33,7 +33,7 @@ OPTIONS: dict[str, tuple[type, Any, str]] = {
 }
 _SPLITS = ('train', 'validation', 'test')
 _NAMES = {'train': 'train', 'validation': 'val', 'test': 'test'}  # how their files begin
-_NUMBERED = re.compile(r'[a-z]+_?\d', re.IGNORECASE)
+_NUMBERED = re.compile(r'(?:train|test|val)(?:id|idation|ing)?_?\d', re.IGNORECASE)
 MISSING = 'listed, but there is no such file'
 CONTRADICTED = 'listed with different labels'
 
