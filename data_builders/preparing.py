@@ -66,6 +66,7 @@ def prepare(
         built = pathlib.Path(builder.data_dir)
         final = root / built.relative_to(work)
         if (final / 'dataset_info.json').exists() and not overwrite:
+            corpora.splits(final)  # refuses a damaged one
             report = _same(final, chosen, source, defaults=typed_options(name, {}))
             _require(strict, report)
             return final, report, False

@@ -68,6 +68,8 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     _one_of(flag['sides'], SIDES, '--sides')
     if flag['out'] and flag['chart'] and not importlib.util.find_spec('matplotlib'):
         raise InputError('the chart needs matplotlib: pip install matplotlib, or pass --nochart')
+    if flag['out']:
+        _make_folder(pathlib.Path(flag['out']).parent)
     # Before either library starts: share the GPU's memory, and compile anew.
     os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
     os.environ.setdefault('TORCHINDUCTOR_FORCE_DISABLE_CACHES', '1')
@@ -84,8 +86,19 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def _one_of(chosen: Sequence[str], known: Sequence[str], name: str) -> None:
-    if unknown := [word for word in chosen if word not in known]:
-        raise InputError(f'{name} has {", ".join(unknown)}; there are: {", ".join(known)}')
+    unknown = [word for word in chosen if word not in known]
+    if unknown or not chosen:
+        raise InputError(
+            f'{name} has {", ".join(unknown) or "nothing"}; there are: {", ".join(known)}'
+        )
+
+
+def _make_folder(folder: pathlib.Path) -> None:
+    """Makes the place of the files before anything is measured."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f'cannot make {folder}: {error}; pass another --out') from error
 
 
 def _compile_into(folder: str | None) -> None:
@@ -260,7 +273,6 @@ def _tell(result: dict[str, Any], flag: Mapping[str, Any]) -> None:
         return
     out = pathlib.Path(flag['out'])
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         out.with_suffix('.json').write_text(json.dumps(result, indent=1) + '\n')
         if flag['chart']:
             report.chart(out.with_suffix('.png'), title, result['modes'])

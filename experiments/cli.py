@@ -1,5 +1,7 @@
 """What every command line shares: one clear line for mistakes, no traceback."""
 
+import contextlib
+import errno
 import logging
 import os
 import pathlib
@@ -31,6 +33,7 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
             # Libraries tell their every step at INFO.
             absl_logging.set_verbosity(absl_logging.WARNING)
         quiet()
+        _forgiving_streams()
         try:
             return main(argv)
         except InputError as error:
@@ -39,16 +42,37 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
         except KeyboardInterrupt:
             print('interrupted', file=sys.stderr)
             return _soon(130)
-        except BrokenPipeError:  # whoever read our output, such as `head`, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:
+            _nobody_reads()
             return 1
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            print(f'error: {error}: free some space', file=sys.stderr)
+            return _soon(2)
 
     app.run(guarded, flags_parser=_parse_flags)
 
 
+def _forgiving_streams() -> None:
+    """Text that the terminal cannot show is escaped; what goes to a closed stream is let go."""
+    for name in ('stdout', 'stderr'):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, 'w'))  # noqa: SIM115
+        elif hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='backslashreplace')
+
+
+def _nobody_reads() -> None:
+    """Whoever read our output, such as `head`, has seen enough."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _soon(status: int) -> int:
     """Sees to it that the process ends, even if threads wait for a checkpoint that never came."""
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
     timer = threading.Timer(_GRACE, os._exit, [status])
     timer.daemon = True
     timer.start()
@@ -102,6 +126,9 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
                 raise InputError(f'{_config_file()}: get_config() must return a ConfigDict')
         return rest
     except SystemExit:  # absl shows the help and ends with 1
+        sys.exit(0)
+    except BrokenPipeError:
+        _nobody_reads()
         sys.exit(0)
     except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         print(f'error: {_told(error)}', file=sys.stderr)

@@ -93,11 +93,14 @@ def main(arguments: Sequence[str]) -> int:
     except OSError as error:
         print(f'error: cannot start {arguments[0]}: {error.strerror}', file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        return 130
     print(
         f'peak memory: {peak.together:.0f} MiB together, {peak.first:.0f} MiB the first process; '
         f'{peak.seconds:.0f} s, {peak.processor:.0f} s of processors'
     )
-    return peak.code
+    return peak.code if peak.code >= 0 else 128 - peak.code  # killed: as shells tell it
 
 
 if __name__ == '__main__':

@@ -60,7 +60,7 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> int:
         restored.variables,
         paths,
         size=restored.config.image_size,
-        batch_size=flag['batch_size'],
+        batch_size=min(flag['batch_size'], len(paths)),
         on_error=skip,
     )
     width = file_width(list(map(str, paths)))

@@ -89,9 +89,12 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     text = blind_table(results) if flag['blind'] else table(results)
     path = workdir / ('blind.md' if flag['blind'] else 'table.md')
     print(text)
-    path.write_text(text + '\n')
-    if not flag['blind']:
-        path.with_suffix('.json').write_text(json.dumps(results, indent=1) + '\n')
+    try:
+        path.write_text(text + '\n', encoding='utf-8')
+        if not flag['blind']:
+            path.with_suffix('.json').write_text(json.dumps(results, indent=1) + '\n')
+    except OSError as error:
+        raise InputError(f'cannot write {path}: {error}; the same command writes it') from error
     print(f'runs: {workdir}/<row>/seed<n>   table: {path}')
 
 
@@ -130,7 +133,7 @@ def _run_all(plan: list[tuple[pathlib.Path, Any]], jobs: int, *, quiet: bool) ->
     cli.cache_compilations()
     for path, config in plan:
         # A finished run of another config must not end up in this table.
-        if (path / 'config.json').exists():
+        if (path / 'config.json').exists() or (path / 'result.json').exists():
             claim(path, config)
     todo = [(path, config) for path, config in plan if finished(path) is None]
     if jobs == 1:

@@ -8,6 +8,7 @@ Write the model of a run as a PyTorch state dict (.safetensors, .pth):
 
 from collections.abc import Sequence
 
+import numpy as np
 from absl import flags
 
 from dmsrl_jax.errors import InputError
@@ -37,6 +38,8 @@ def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
 
         run = restore.restore_model(str(workdir))
         state_dict = torch_weights.to_state_dict(run.config.model.name, run.variables)
+    if bad := [key for key, value in state_dict.items() if not np.isfinite(value).all()]:
+        raise InputError(f'{source or workdir}: {", ".join(bad[:5])} not finite; take another run')
     torch_files.write(output, state_dict)
     print(f'{output}: {len(state_dict)} tensors')
 

@@ -25,6 +25,15 @@ _REPAIR = '%s is damaged (%s): %s; prepare the corpus again with --overwrite'
 _VERSION = re.compile(r'\d+\.\d+\.\d+')
 
 
+def import_readers() -> None:
+    """Imports what reads records; several threads that do so at once may wait for each other."""
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    del tf_example_pb2
+    assert tfds.builder_from_directory  # a lazy module loads at its first use
+
+
 def _latest(folder: pathlib.Path) -> pathlib.Path | None:
     """The newest complete version below a corpus's folder."""
     if not folder.is_dir():
@@ -194,6 +203,7 @@ class Corpus:
 
     def _open(self) -> Any:
         if self._source is None:
+            import_readers()
             import tensorflow_datasets as tfds
 
             builder = _builder(self.folder)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dmsrl_jax.data import reading
+from dmsrl_jax.data import corpora, parallel, reading
 from dmsrl_jax.data.batches import Batch, Batches, check_state
 from dmsrl_jax.errors import InputError
 
@@ -290,9 +290,17 @@ def _iterate(assemble: _Assemble, settings: dict[str, Any], threads: int | None)
     if workers:
         _mark_flags_parsed()
         dataset = dataset.mp_prefetch(
-            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2)
+            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2),
+            worker_init_fn=_worker_started,
         )
     return iter(dataset)
+
+
+def _worker_started(number: int, count: int) -> None:
+    """What a worker process does before its threads begin to read."""
+    del number, count
+    parallel.end_with_parent()
+    corpora.import_readers()
 
 
 def _mark_flags_parsed() -> None:

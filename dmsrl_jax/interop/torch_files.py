@@ -1,5 +1,6 @@
 """State dicts in files: `.pth` and `.pt` with PyTorch, `.safetensors` without it."""
 
+import contextlib
 import os
 import pathlib
 from collections.abc import Mapping
@@ -51,18 +52,22 @@ def write(path: str | os.PathLike[str], state_dict: Mapping[str, np.ndarray]) ->
         InputError: another ending, a missing package, a file that cannot be written.
     """
     path = pathlib.Path(path).expanduser()
+    part = path.with_name(path.name + '.part')  # what lies there stays until all is written
     arrays = {key: np.ascontiguousarray(value) for key, value in state_dict.items()}
     try:
         if path.suffix == '.safetensors':
-            path.write_bytes(_safetensors().save(arrays, metadata={'format': 'pt'}))
+            part.write_bytes(_safetensors().save(arrays, metadata={'format': 'pt'}))
         elif path.suffix in ('.pth', '.pt'):
             torch = _torch(path)
             tensors = {key: torch.from_numpy(value.copy()) for key, value in arrays.items()}
-            with path.open('wb') as file:
+            with part.open('wb') as file:
                 torch.save(tensors, file)
         else:
             raise InputError(f'{str(path)!r}: weights are written to .safetensors, .pth or .pt')
-    except OSError as error:
+        part.replace(path)
+    except (OSError, RuntimeError) as error:  # PyTorch's writer raises the latter on a full disk
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise InputError(f'cannot write {str(path)!r}: {error}; name another file') from error
 
 

@@ -1,16 +1,13 @@
 """Checkpoints with orbax: training state, data position and the log's length, saved together."""
 
-import contextlib
 import pathlib
-import signal
-import threading
-from collections.abc import Iterator
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 
 from dmsrl_jax.errors import InputError
+from dmsrl_jax.training import interrupts
 from dmsrl_jax.training.state import TrainState
 
 
@@ -53,7 +50,7 @@ class Checkpoints:
             state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(position)
         )
         try:
-            with _uninterrupted():
+            with interrupts.put_off():
                 self._manager.save(int(state.step), args=parts)
         except (OSError, ValueError) as error:
             raise _full(self._folder, error) from error
@@ -108,22 +105,6 @@ class Checkpoints:
         """Waits and releases threads."""
         self.wait()
         self._manager.close()
-
-
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Puts Ctrl-C off to the end; in the middle it would lose the checkpoint, or be lost itself."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # which is the only one that is interrupted
-        return
-    asked: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if asked:
-        raise KeyboardInterrupt
 
 
 def reason(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """What a config says, one by one: the network, its views of an image, the length of a run."""
 
 import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -31,8 +32,9 @@ _LEAST = {
     'checkpoint_every': 1,
     'keep_checkpoints': 1,
 }
-_MOST_SEED = 2**32 - 1
+_MOST = {'seed': 2**32 - 1, 'eval_batch_size': 2**16, 'pipeline.workers': 2**10}
 _MOST_STEPS = 2**31 - 1  # steps are counted in int32
+_LARGEST = 3.4e38
 
 
 def check(config: Any) -> None:
@@ -41,6 +43,13 @@ def check(config: Any) -> None:
     Raises:
         InputError: names the field, its value and what it may be.
     """
+    for field, number in _fields(config):
+        _check_number(field, number)
+    if config.augment.source.bgr != config.augment.target.bgr:
+        raise InputError(
+            'augment.source.bgr and augment.target.bgr must be the same: one network sees both '
+            f'domains, got {config.augment.source.bgr} and {config.augment.target.bgr}'
+        )
     for field, least in _LEAST.items():
         value: Any = config
         for name in field.split('.'):
@@ -49,10 +58,25 @@ def check(config: Any) -> None:
             raise InputError(f'{field} must be at least {least}, got {value}')
     if config.average_decay >= 1:
         raise InputError(f'average_decay must be in [0, 1), got {config.average_decay}')
-    if config.seed > _MOST_SEED:
-        raise InputError(f'seed must be at most {_MOST_SEED}, got {config.seed}')
     if not 0 <= config.augment.match <= 1:
         raise InputError(f'augment.match must be in [0, 1], got {config.augment.match}')
+
+
+def _fields(tree: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if hasattr(value, 'items'):
+            yield from _fields(value, f'{prefix}{name}.')
+        else:
+            yield f'{prefix}{name}', value
+
+
+def _check_number(field: str, value: Any) -> None:
+    """Refuses what JAX cannot hold: it counts in int32 and computes in float32."""
+    if isinstance(value, int) and abs(value) > _MOST.get(field, _MOST_STEPS):
+        most = _MOST.get(field, _MOST_STEPS)
+        raise InputError(f'{field} must be at most {most}, got {value}')
+    if isinstance(value, float) and not abs(value) <= _LARGEST:
+        raise InputError(f'{field} must be a finite number of float32, got {value}')
 
 
 def length(config: Any, batches_per_epoch: int) -> int:

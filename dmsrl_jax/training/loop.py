@@ -11,6 +11,7 @@ import jax
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.training import mapping, run
 from dmsrl_jax.training.checkpoints import Checkpoints
+from dmsrl_jax.training.interrupts import Interrupts
 from dmsrl_jax.training.logs import NoLog, RunLog, write_json
 from dmsrl_jax.training.state import TrainState, all_finite, model_params
 from dmsrl_jax.training.workdirs import alone, claim, finished, leave
@@ -38,22 +39,29 @@ def train(config: Any, workdir: pathlib.Path | str) -> dict[str, Any]:
     if (result := finished(workdir)) is not None:
         _say(f'{workdir} is finished; remove it to run again')
         return result
-    with alone(workdir):
+    with alone(workdir, config), Interrupts() as interrupts:
         try:
-            return _train(config, workdir)
+            return _train(config, workdir, interrupts)
         except BaseException:
             leave(workdir)
             raise
 
 
-def _train(config: Any, workdir: pathlib.Path) -> dict[str, Any]:
+def _train(config: Any, workdir: pathlib.Path, interrupts: Interrupts) -> dict[str, Any]:
     parts = run.prepare(config, say=_say)
     try:
-        return _go_on(config, workdir, parts)
+        return _go_on(config, workdir, parts, interrupts)
     except OSError as error:
         raise InputError(
             f'cannot write to {workdir}: {error}. Free space or give write permission, then start '
             'the same command again'
+        ) from error
+    except jax.errors.JaxRuntimeError as error:
+        if 'RESOURCE_EXHAUSTED' not in str(error):
+            raise
+        raise InputError(
+            f'{str(error).partition(chr(10))[0]}. Lower batch_size, eval_batch_size or image_size, '
+            'raise accumulate, or take more devices'
         ) from error
     finally:
         parts.batches.close()
@@ -64,7 +72,9 @@ def _say(text: str) -> None:
         print(text, file=sys.stderr)
 
 
-def _go_on(config: Any, workdir: pathlib.Path, parts: run.Run) -> dict[str, Any]:
+def _go_on(
+    config: Any, workdir: pathlib.Path, parts: run.Run, interrupts: Interrupts
+) -> dict[str, Any]:
     """Trains from the last checkpoint to the end, or from the beginning where there is none."""
     checkpoints = Checkpoints(workdir, keep=config.keep_checkpoints)
     state, notes = parts.initial, {'seconds': 0.0, 'oracle': {'step': 0, 'accuracy': 0.0}}
@@ -81,7 +91,7 @@ def _go_on(config: Any, workdir: pathlib.Path, parts: run.Run) -> dict[str, Any]
     try:
         if int(state.step):
             log.say(f'going on from step {int(state.step)}')
-        return _Loop(config, workdir, parts, checkpoints, log, notes).run(state)
+        return _Loop(config, workdir, parts, checkpoints, log, notes, interrupts).run(state)
     finally:
         log.close()
 
@@ -109,9 +119,11 @@ class _Loop:
         checkpoints: Checkpoints,
         log: RunLog | NoLog,
         notes: dict[str, Any],
+        interrupts: Interrupts,
     ):
         self.config, self.workdir, self.parts = config, workdir, parts
         self.checkpoints, self.log, self.notes = checkpoints, log, notes
+        self.interrupts = interrupts
         self.tests = {
             role: run.decoded(parts, config, f'{role}_test')
             for role in ('source', 'target')
@@ -130,6 +142,7 @@ class _Loop:
         begun = time.monotonic() - self.notes['seconds']
         try:
             while number < total:
+                self.interrupts.check()
                 state = self._step(state, number)
                 number += 1
                 if number % config.log_every == 0 or number == total:

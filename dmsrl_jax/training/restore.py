@@ -69,7 +69,7 @@ def restore_config(workdir: pathlib.Path) -> ConfigDict:
         raise InputError(f'{workdir} is no folder of a run, it has no config.json{hint}')
     try:
         return ConfigDict(json.loads(path.read_text())).lock()
-    except (OSError, ValueError, TypeError) as error:
+    except (AttributeError, OSError, ValueError, TypeError) as error:
         raise InputError(
             f'cannot read {path}: {error}; start the run again in another folder'
         ) from error

@@ -4,12 +4,15 @@ import contextlib
 import json
 import pathlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import IO, Any
 
 from dmsrl_jax.data import folders
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.training import mapping
 from dmsrl_jax.training.logs import write_json
+
+# Fields that change nothing of what is learned: an unfinished run goes on with other values.
+_FREE = ('eval_batch_size', 'log_every', 'checkpoint_every', 'keep_checkpoints')
 
 
 def claim(workdir: pathlib.Path, config: Any) -> None:
@@ -28,17 +31,15 @@ def claim(workdir: pathlib.Path, config: Any) -> None:
             raise InputError(f'workdir {workdir} is a file; pass another --workdir')
         workdir.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            if _has_checkpoint(workdir):
-                raise InputError(
-                    f'workdir {workdir} has checkpoints, but no config.json that says of which run;'
-                    ' put it back, remove the folder, or pass another'
-                )
+            _refuse_traces(workdir)
             if mapping.is_first_process():
                 write_json(path, ours)
             return
         theirs = json.loads(path.read_text())
         if not isinstance(theirs, dict):
             raise ValueError('it holds no config')
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(
             f'cannot write to workdir {workdir}: {error}. Give write permission, free space, or '
@@ -51,12 +52,20 @@ def claim(workdir: pathlib.Path, config: Any) -> None:
     different = sorted(
         f'{name}: there {_flat(theirs).get(name)!r}, here {_flat(ours).get(name)!r}'
         for name in {*_flat(theirs), *_flat(ours)}
-        if _flat(theirs).get(name) != _flat(ours).get(name)
+        if name not in _FREE and _flat(theirs).get(name) != _flat(ours).get(name)
     )
     if different:
         raise InputError(
             f'workdir {workdir} belongs to a run with another config ({"; ".join(different)}). '
             'Pass another --workdir, or remove that one to start over'
+        )
+
+
+def _refuse_traces(workdir: pathlib.Path) -> None:
+    if _has_checkpoint(workdir) or (workdir / 'result.json').exists():
+        raise InputError(
+            f'workdir {workdir} has a result or checkpoints, but no config.json that says of which '
+            'run; put it back, remove the folder, or pass another'
         )
 
 
@@ -71,18 +80,19 @@ def finished(workdir: pathlib.Path) -> dict[str, Any] | None:
         if not path.exists():
             return None
         result = json.loads(path.read_text())
-        if not isinstance(result, dict) or not {'source_test', 'target_test'} <= set(result):
+        scores = [result['source_test'], result['target_test'] or result['source_test']]
+        if not all({'accuracy', 'mean_class_accuracy'} <= set(score) for score in scores):
             raise ValueError('it has no scores')
-        return result
-    except ValueError as error:
+        return dict(result)
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f'{path} is damaged ({error}); remove it, and the same command writes it again'
         ) from error
 
 
 @contextlib.contextmanager
-def alone(workdir: pathlib.Path) -> Iterator[None]:
-    """Keeps other runs out of a working folder that is claimed, meanwhile.
+def alone(workdir: pathlib.Path, config: Any) -> Iterator[None]:
+    """Keeps other runs out of a working folder that this config has claimed, meanwhile.
 
     Raises:
         InputError: another process works there.
@@ -90,16 +100,25 @@ def alone(workdir: pathlib.Path) -> Iterator[None]:
     if not mapping.is_first_process():
         yield
         return
-    with (workdir / 'config.json').open() as file:
-        ours = True
-        with contextlib.suppress(OSError):  # of file systems without locks
-            ours = folders.lock(file)
-        if not ours:
-            raise InputError(
-                f'another process is training in {workdir}: wait for its end, or pass another '
-                '--workdir'
-            )
+    path, part = workdir / 'config.json', workdir / 'config.json.locked'
+    with path.open() as file, contextlib.ExitStack() as stack:
+        _lock(file, workdir)
+        ours = json.loads(json.dumps(config.to_dict()))
+        if json.loads(file.read()) != ours:  # in free fields; nobody may get in meanwhile
+            write_json(part, ours)
+            _lock(stack.enter_context(part.open()), workdir)
+            part.replace(path)
         yield
+
+
+def _lock(file: IO[str], workdir: pathlib.Path) -> None:
+    ours = True
+    with contextlib.suppress(OSError):  # of file systems without locks
+        ours = folders.lock(file)
+    if not ours:
+        raise InputError(
+            f'another process is training in {workdir}: wait for its end, or pass another --workdir'
+        )
 
 
 def leave(workdir: pathlib.Path) -> None:

@@ -19,12 +19,14 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import jax
 import torch
 from absl import flags
 
 from dmsrl_jax.data import corpora
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.training import from_config, workdirs
+from dmsrl_jax.training.logs import write_json
 from experiments import cli
 from experiments import train as ours
 from experiments.pytorch_baseline import data, evaluation, method, models, optimisers
@@ -219,7 +221,22 @@ def train(
         InputError: the folder is another run's, the config does not fit, the loss is not finite.
     """
     workdir = pathlib.Path(workdir)
+    from_config.check(config)
     workdirs.claim(workdir, config)
+    if (result := workdirs.finished(workdir)) is not None:
+        print(f'{workdir} is finished; remove it to run again', file=sys.stderr)
+        return result
+    with workdirs.alone(workdir, config):
+        try:
+            return _train(config, workdir, device=device, compiled=compiled)
+        except BaseException:
+            workdirs.leave(workdir)
+            raise
+
+
+def _train(
+    config: Any, workdir: pathlib.Path, *, device: torch.device, compiled: bool
+) -> dict[str, Any]:
     trainer, begun = Trainer(config, device, compiled=compiled), time.monotonic()
     busy, images, oracle = 0.0, 0, {'step': 0, 'accuracy': 0.0}
     batches = trainer.batches()
@@ -257,7 +274,7 @@ def train(
         'platform': 'gpu' if device.type == 'cuda' else device.type,
         'framework': f'pytorch {torch.__version__}',
     }
-    (workdir / 'result.json').write_text(json.dumps(result, indent=2) + '\n')
+    write_json(workdir / 'result.json', result)
     return result
 
 
@@ -294,11 +311,16 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 
 def main(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> None:
     """Trains and prints the result in two lines."""
-    del argv
+    if len(argv) > 1:
+        raise InputError(f'unexpected arguments: {" ".join(argv[1:])}; see --help')
     given: dict[str, Any] = values.flag_values_dict()
     if given['config'] is None or not given['workdir']:
         raise InputError('pass --config FILE and --workdir DIR; see --help')
-    chosen = given['device'] or ('cuda' if torch.cuda.is_available() else 'cpu')
+    jax.config.update('jax_platforms', 'cpu')  # it is asked a little, and must leave the GPU alone
+    gpu = torch.cuda.is_available()
+    chosen = given['device'] or ('cuda' if gpu else 'cpu')
+    if chosen not in ('cpu', *['cuda'] * gpu):
+        raise InputError(f'--device={chosen}: there is {"cuda, cpu" if gpu else "cpu"} here')
     result = train(
         given['config'].lock(),
         given['workdir'],

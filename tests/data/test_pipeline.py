@@ -1,5 +1,6 @@
 import io
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -33,6 +34,17 @@ class Toy:
 
     def __getitem__(self, index):
         return self.records[index]
+
+
+KILLED = """
+import multiprocessing, os, signal
+from tests.data.test_pipeline import Toy, start
+
+batches = start(Toy(8), None, in_memory=False, workers=1)
+next(batches)
+print(len(multiprocessing.active_children()), 'worker', flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 class Unlabelled(dict):
@@ -217,6 +229,14 @@ class TestModes:
                 batch = next(process)
                 assert all(type(values) is np.ndarray for values in batch.values())
                 same(batch, next(threads))
+
+    def test_workers_end_with_the_process_that_started_them(self):
+        # They hold the other end of the pipe: it is closed when the last of them is gone.
+        killed = subprocess.run(
+            [sys.executable, '-c', KILLED], capture_output=True, text=True, timeout=120
+        )
+        assert killed.returncode == -signal.SIGKILL
+        assert killed.stdout.split() == ['1', 'worker']
 
     def test_workers_are_of_no_use_in_memory(self):
         with start(Toy(8), None, workers=3) as batches:

@@ -100,6 +100,8 @@ def test_unequal_sides_are_refused_and_closed(call, monkeypatch):
     [
         (('--modes=step,speed',), '--modes has speed; there are: step, end_to_end'),
         (('--sides=tensorflow',), '--sides has tensorflow; there are: torch, torch_compile'),
+        (('--sides=',), '--sides has nothing; there are: torch'),
+        (('--out=/proc/nowhere/x', '--nochart'), 'cannot make /proc/nowhere: .*pass another --out'),
         (('more',), 'unexpected arguments: more'),
         (('--modes=pipeline', '--sides=shard_map', '--source=nothing/here'), 'nothing'),
     ],

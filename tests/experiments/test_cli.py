@@ -74,6 +74,40 @@ def test_run_turns_what_main_does_into_a_status(tmp_path, body, status, error):
     assert (found.returncode, found.stderr) == (status, error)
 
 
+@pytest.mark.skipif(not pathlib.Path('/dev/full').exists(), reason='this system has no /dev/full')
+def test_output_that_goes_nowhere_is_no_traceback(tmp_path):
+    script = tmp_path / 'script.py'
+    script.write_text('from experiments import cli\ncli.run(lambda argv: print("ä", flush=True))\n')
+    ends = {'>&-': (0, ''), '>/dev/full': (2, 'error: [Errno 28] No space left on device: free')}
+    for end, (status, error) in ends.items():
+        found = subprocess.run(
+            ['sh', '-c', f'exec {sys.executable} {script} {end}'],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+        )
+        assert found.returncode == status
+        assert found.stderr.startswith(error)
+        assert 'Traceback' not in found.stderr
+
+
+def test_text_that_the_terminal_cannot_show_is_escaped(tmp_path, monkeypatch):
+    monkeypatch.setenv('PYTHONIOENCODING', 'ascii')
+    assert run_main(tmp_path, 'print("1 \u00b1 2 \\udcff")').stdout == '1 \\xb1 2 \\udcff\n'
+
+
+def test_help_for_somebody_who_has_seen_enough(monkeypatch):
+    monkeypatch.setenv('PYTHONUNBUFFERED', '1')
+    parts = f'{sys.executable} experiments/weights.py --help 2>&1 1>&3 | cat >&2'
+    found = subprocess.run(
+        ['bash', '-c', f'exec 3> >(head -c 1 >/dev/null); sleep 1; {parts}'],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert found.stderr == ''
+
+
 def test_threads_that_never_end_do_not_hold_a_mistake(tmp_path):
     body = (
         'from threading import Event, Thread; Thread(target=Event().wait).start(); '

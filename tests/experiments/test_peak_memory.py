@@ -43,3 +43,4 @@ def test_command_line(capfd):
     out = capfd.readouterr().out
     assert out.startswith('hello\npeak memory: ')
     assert out.endswith(' s of processors\n')
+    assert peak_memory.main(python('import os; os.kill(os.getpid(), 9)')) == 128 + 9

@@ -149,10 +149,34 @@ def test_the_command(tiny_data, tmp_path, capsys, monkeypatch):
     ]
     monkeypatch.setattr('sys.argv', argv)
     train.define_flags(values)
-    train.main(values(argv), values)
+    rest = values(argv)
+    train.main(rest, values)
     out = capsys.readouterr().out.splitlines()
     assert out[0].startswith('source_test: accuracy 0.')
     assert out[1].endswith('(28 images)')
+    train.main(rest, values)  # is finished
+    assert 'is finished; remove it' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['--device=foo'], '--device=foo: there is cpu here'),
+        (['more'], 'unexpected arguments: more'),
+        (['--config.batch_size=0'], 'batch_size must be at least 1, got 0'),
+    ],
+)
+def test_mistakes(tiny_data, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    values = flags.FlagValues()
+    pair = 'experiments/configs/pair.py:synthetic_faces/studio,synthetic_faces/wild'
+    argv = ['train.py', f'--config={pair}', f'--config.data_dir={tiny_data}', *arguments]
+    argv += [f'--workdir={tmp_path}']
+    monkeypatch.setattr('sys.argv', argv)
+    train.define_flags(values)
+    with pytest.raises(InputError, match=message):
+        train.main(values(argv), values)
+    assert not list(tmp_path.iterdir())
 
 
 def one_image(pixels):

@@ -15,7 +15,7 @@ from experiments import tables
 
 def result(source, target, mean_class, oracle):
     return {
-        'source_test': {'accuracy': source},
+        'source_test': {'accuracy': source, 'mean_class_accuracy': source},
         'target_test': {'accuracy': target, 'mean_class_accuracy': mean_class},
         'oracle': {'step': 1, 'accuracy': oracle},
     }
@@ -78,6 +78,7 @@ def run_tables(tmp_path, monkeypatch):
     def train(config, workdir):
         trained.append((config, workdir.relative_to(tmp_path).as_posix()))
         workdir.mkdir(parents=True)
+        (workdir / 'config.json').write_text(json.dumps(config.to_dict()))
         score = 0.5 + 0.1 * (config.method == 'dmsrl') + 0.01 * config.seed
         (workdir / 'result.json').write_text(json.dumps(result(score, score, score, score)))
 
@@ -142,6 +143,20 @@ def test_a_finished_run_of_another_config_stays_out_of_the_table(run_tables, tmp
     (tmp_path / 'dmsrl' / 'seed0' / 'config.json').write_text('{"batch_size": 3}')
     with pytest.raises(InputError, match=r'another config .*batch_size: there 3, here 64'):
         run_tables(*CONFIG, '--seeds', '0')
+
+
+def test_a_result_of_nobody_knows_which_config_stays_out_of_the_table(run_tables, tmp_path):
+    run_tables(*CONFIG, '--seeds', '0')
+    (tmp_path / 'dmsrl/seed0/config.json').unlink()
+    with pytest.raises(InputError, match=r'dmsrl/seed0 has a result .* but no config\.json'):
+        run_tables(*CONFIG, '--seeds', '0')
+
+
+def test_a_table_that_cannot_be_written(run_tables, tmp_path, capsys):
+    (tmp_path / 'table.md').mkdir()
+    with pytest.raises(InputError, match=r'cannot write .*table\.md'):
+        run_tables(*CONFIG, '--seeds', '0')
+    assert '| source_only |' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('content', [b'{"a', b'\xff\xfe'])

@@ -138,6 +138,31 @@ def test_a_place_that_cannot_be_written(state_dict, suffix, tmp_path):
         torch_files.write(tmp_path / f'nowhere/w{suffix}', state_dict)
 
 
+def test_numbers_that_are_not_finite_are_not_handed_on(tmp_path):
+    broken, values = tmp_path / 'w.safetensors', flags.FlagValues()
+    torch_files.write(broken, {'a': np.ones(1, np.float32), 'b': np.full(2, np.nan, np.float32)})
+    weights.define_flags(values)
+    argv = ['weights.py', f'--input={broken}', f'--output={tmp_path}/out.safetensors']
+    with pytest.raises(InputError, match=r'w\.safetensors: b not finite; take another'):
+        weights.main(values(argv), values)
+    assert list(tmp_path.iterdir()) == [broken]
+
+
+@pytest.mark.parametrize('suffix', ['.safetensors', '.pth'])
+def test_a_file_that_cannot_be_written_whole_leaves_the_one_before(tmp_path, monkeypatch, suffix):
+    path = tmp_path / f'w{suffix}'
+    torch_files.write(path, {'a': np.ones(3, np.float32)})
+
+    def full(*_, **__):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(torch_files.pathlib.Path, 'replace', full)
+    with pytest.raises(InputError, match='No space left on device'):
+        torch_files.write(path, {'a': np.zeros(3, np.float32)})
+    assert torch_files.read(path)['a'].tolist() == [1, 1, 1]
+    assert list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.parametrize('length', range(1, 15))
 def test_complete_weights_tell_a_size_at_which_they_fit(length):
     window = window_side(length)

@@ -42,8 +42,12 @@ def test_steps_come_before_epochs_and_these_before_the_usual_length(given, batch
         ({'seed': 2**32}, '^seed must be at most 4294967295, got 4294967296'),
         ({'average_decay': 1.0}, r'average_decay must be in \[0, 1\), got 1.0'),
         ({'augment.match': 1.5}, r'augment.match must be in \[0, 1\], got 1.5'),
-        ({'augment.match': float('nan')}, r'augment.match must be in \[0, 1\], got nan'),
-        ({'average_decay': float('nan')}, 'average_decay must be at least 0, got nan'),
+        ({'augment.match': float('nan')}, r'augment.match must be a finite number .*, got nan'),
+        ({'average_decay': float('nan')}, 'average_decay must be a finite number .*, got nan'),
+        ({'dmsrl.alpha': 1e300}, r'dmsrl.alpha must be a finite number of float32, got 1e\+300'),
+        ({'optimizer.warmup_steps': 2**31}, 'optimizer.warmup_steps must be at most 2147483647'),
+        ({'eval_batch_size': 10**9}, 'eval_batch_size must be at most 65536, got 1000000000'),
+        ({'augment.source.bgr': True}, 'must be the same: .*, got True and False'),
     ],
 )
 def test_numbers_out_of_range(changes, message):

@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 import shutil
+import signal
 from types import SimpleNamespace
 
 import chex
@@ -80,6 +81,30 @@ def stop_at(monkeypatch, number, error=KeyboardInterrupt):
         return original(self, state, done)
 
     monkeypatch.setattr(loop._Loop, '_step', step)
+
+
+def test_an_interruption_that_something_swallows_stops_before_the_next_step(
+    config, tmp_path, monkeypatch
+):
+    original = loop._Loop._step
+
+    def step(self, state, done):
+        if done == 1:
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        return original(self, state, done)
+
+    monkeypatch.setattr(loop._Loop, '_step', step)
+    with pytest.raises(InputError, match='stopped at step 2; the same command goes on from step 2'):
+        loop.train(config(), tmp_path / 'run')
+
+
+def test_want_of_memory_is_told_with_what_to_do(config, tmp_path, monkeypatch):
+    error = jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 4 bytes\nmore')
+    stop_at(monkeypatch, 0, error)
+    message = r'^RESOURCE_EXHAUSTED: Out of memory allocating 4 bytes\. Lower batch_size'
+    with pytest.raises(InputError, match=message):
+        loop.train(config(), tmp_path / 'run')
 
 
 def test_the_result_has_the_fields_of_the_contract(finished):
@@ -229,7 +254,7 @@ def test_the_evaluation_is_logged_once_however_often_it_is_made(finished, config
 
 
 def test_another_run_in_the_same_folder_is_refused(config, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, '_train', lambda config, workdir: loop.train(config, workdir))
+    monkeypatch.setattr(loop, '_train', lambda config, workdir, _: loop.train(config, workdir))
     with pytest.raises(InputError, match=r'another process is training in .*run: wait for its end'):
         loop.train(config(), tmp_path / 'run')
     monkeypatch.setattr(loop, '_train', lambda *_: 'trained')
@@ -238,7 +263,7 @@ def test_another_run_in_the_same_folder_is_refused(config, tmp_path, monkeypatch
 
 def test_home_is_understood(config, tmp_path, monkeypatch):
     monkeypatch.setenv('HOME', str(tmp_path))
-    monkeypatch.setattr(loop, '_train', lambda config, workdir: workdir)
+    monkeypatch.setattr(loop, '_train', lambda config, workdir, _: workdir)
     assert loop.train(config(), '~/runs/one') == tmp_path / 'runs/one'
 
 
@@ -433,16 +458,30 @@ def test_of_equal_evaluations_the_first_is_the_oracle(config, tmp_path, monkeypa
 def test_checkpoints_of_nobody_knows_which_run(finished, config, tmp_path):
     workdir = shutil.copytree(finished[0], tmp_path / 'run')
     (workdir / 'config.json').unlink()
-    with pytest.raises(InputError, match=r'has checkpoints, but no config\.json'):
+    with pytest.raises(InputError, match=r'has a result or checkpoints, but no config\.json'):
         loop.train(config(), workdir)
 
 
 def test_a_damaged_result(finished, config, tmp_path):
     workdir = shutil.copytree(finished[0], tmp_path / 'run')
-    for text in ('{"a', '{}', '[]', '3'):
+    scores = '{"source_test": null, "target_test": %s}'
+    for text in ('{"a', '{}', '[]', '3', scores % 3, scores % '{"accuracy": 1}'):
         (workdir / 'result.json').write_text(text)
         with pytest.raises(InputError, match=r'result\.json is damaged .*; remove it'):
             loop.train(config(), workdir)
+
+
+def test_an_unfinished_run_goes_on_with_what_changes_nothing_learned(
+    finished, config, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        stop_at(patch, 4)
+        with pytest.raises(InputError, match='goes on from step 4'):
+            loop.train(config(), tmp_path)
+    result = loop.train(config(eval_batch_size=8, log_every=1), tmp_path)
+    assert result['target_test'] == finished[1]['target_test']
+    assert json.loads((tmp_path / 'config.json').read_text())['eval_batch_size'] == 8
+    assert not list(tmp_path.glob('config.json.*'))
 
 
 def test_a_folder_of_another_config(finished, config):

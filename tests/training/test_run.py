@@ -39,6 +39,7 @@ def told(small, tiny_config):
             'augment.source.brightness': 0.0,
             'augment.source.contrast': 0.0,
             'augment.source.bgr': True,
+            'augment.target.bgr': True,
             'augment.target.crop': 'release',
             'augment.target.flip': False,
             'augment.target.brightness': 0.0,
@@ -116,7 +117,8 @@ def test_each_domain_has_its_augmentation_and_a_test_image_has_none(told):
         np.testing.assert_allclose(found, reversed_channels, rtol=1e-5, atol=1e-6)
     found = settings['augment_t'](jax.random.key(0), target, places)
     assert found.shape == (2, 14, 14, 3)
-    windows = np.lib.stride_tricks.sliding_window_view(target / 255, (14, 14), axis=(1, 2))
+    reversed_target = target[..., ::-1] / 255
+    windows = np.lib.stride_tricks.sliding_window_view(reversed_target, (14, 14), axis=(1, 2))
     windows = windows.transpose(0, 1, 2, 4, 5, 3)  # [2, 3, 3, 14, 14, 3]
     off = np.abs(windows - np.asarray(found)[:, None, None]).max(axis=(3, 4, 5))
     assert (off.min(axis=(1, 2)) < 1e-6).all()  # each is one window of its image, not resized
