@@ -1,6 +1,6 @@
 """TFDS builder of RAF-DB (basic emotions): aligned faces, or whole pictures with boxes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -107,13 +107,8 @@ class Builder(corpus.Builder):
     def _codes(self, tree: trees.Tree) -> Iterator[tuple[str, int, str]]:
         """File name, as in the list, code, and where that stands."""
         lists = tree.find(r'list_pa(r)?tition_label\.txt', without=_OTHERS)
-        for found in lists.values():
-            for line, text in tree.lines(found.path):
-                name, *code = text.split()
-                where = f'{found.path} line {line}'
-                if len(code) != 1 or not code[0].isdecimal():
-                    raise InputError(f'{where}: expected `name code`, got {text!r}')
-                yield name.replace('_aligned.', '.'), int(code[0]), where
+        if lists:
+            yield from read_list(tree, [found.path for found in lists.values()])
             return
         in_folders = rf'(?P<code>\d+)/{_PICTURES[self.protocol]}'
         found_in = tree.find(in_folders, without=_OTHERS)
@@ -125,6 +120,33 @@ class Builder(corpus.Builder):
             )
         for found in found_in.values():
             yield f'{found.groups["id"]}.jpg', int(found.groups['code']), found.path
+
+
+def read_list(tree: trees.Tree, paths: Sequence[str]) -> Iterator[tuple[str, int, str]]:
+    """Reads the list of images.
+
+    Args:
+        tree: the user's files.
+        paths: the list, and others that are called nearly so; they must have the same lines.
+
+    Yields:
+        File name without `_aligned`, code, and where that stands.
+
+    Raises:
+        InputError: the lists differ, or a line is something else.
+    """
+    first, *others = ([text for _, text in tree.lines(path)] for path in paths)
+    if any(lines != first for lines in others):
+        raise InputError(
+            f'{" and ".join(paths)} are both lists of RAF-DB and differ, so that nobody can tell '
+            'which is meant: move one of them out of there'
+        )
+    for line, text in tree.lines(paths[0]):
+        name, *code = text.split()
+        where = f'{paths[0]} line {line}'
+        if len(code) != 1 or not code[0].isdecimal():
+            raise InputError(f'{where}: expected `name code`, got {text!r}')
+        yield name.replace('_aligned.', '.'), int(code[0]), where
 
 
 def read_attributes(tree: trees.Tree, path: str) -> tuple[tuple[float, ...], dict[str, Any]]:

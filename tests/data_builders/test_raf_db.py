@@ -303,3 +303,13 @@ def test_the_sister_set_under_other_names(layouts, tmp_path, folder):
     files = aligned('RAF/basic/') | {'RAF/basic/EmoLabel/list_patition_label.txt': listing()}
     built = layouts.build('raf_db', layouts.plant(tmp_path / 'raw', files | sister), tmp_path / 'o')
     assert built.labels() == LABELS
+
+
+def test_two_lists_that_differ_are_refused(layouts, tmp_path):
+    owners = 'basic/EmoLabel/list_patition_label.txt'
+    other = 'basic/EmoLabel/list_partition_label.txt'
+    raw = layouts.plant(tmp_path / 'raw', aligned() | {owners: listing(), other: listing('\n')})
+    assert layouts.build('raf_db', raw, tmp_path / 'out').labels() == LABELS
+    layouts.plant(raw, {other: listing().replace(' 5', ' 6')})
+    with pytest.raises(InputError, match=f'{other} and {owners} are both lists'):
+        layouts.build('raf_db', raw, tmp_path / 'out')
