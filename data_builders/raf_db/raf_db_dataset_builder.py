@@ -59,7 +59,7 @@ class Builder(corpus.Builder):
         self.need(tree, pattern, without=_OTHERS, alike=False)
         pictures = tree.index(f'original/{pattern}', without=_OTHERS) if cut else {}
         pictures = pictures or tree.index(pattern, without=_NOT_WHOLE if cut else _OTHERS)
-        boxes = tree.index(rf'boundingbox[^/]*/{_ID}(_boundingbox)?\.txt', without=_OTHERS)
+        boxes = _boxes(tree)
         attributes = tree.index(rf'{_ID}_manu_attri\.txt', without=_OTHERS)
         distributions = self._distributions(tree)
         left = dict(pictures)
@@ -120,6 +120,13 @@ class Builder(corpus.Builder):
             )
         for found in found_in.values():
             yield f'{found.groups["id"]}.jpg', int(found.groups['code']), found.path
+
+
+def _boxes(tree: trees.Tree) -> trees.Index:
+    """Files of boxes by picture; other names than the owners' are those of copies and detectors."""
+    boxes = tree.index(rf'boundingbox[^/]*/{_ID}\.txt', without=_OTHERS)
+    boxes.update(tree.index(rf'boundingbox[^/]*/{_ID}_boundingbox\.txt', without=_OTHERS))
+    return boxes
 
 
 def read_list(tree: trees.Tree, paths: Sequence[str]) -> Iterator[tuple[str, int, str]]:

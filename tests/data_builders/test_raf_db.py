@@ -143,6 +143,12 @@ class TestOriginal:
         assert face.shape == (24, 12, 3)
         assert np.abs(face - expected).mean() < 3  # compressed once more
 
+    def test_the_owners_boxes_go_first(self, layouts, tmp_path):
+        files = original(layouts) | {'boundingbox_mtcnn/train_00001.txt': '1 1 5 5'}
+        raw = layouts.plant(tmp_path / 'raw', files)
+        built = layouts.build('raf_db/original', raw, tmp_path / 'out', margin=0)
+        assert layouts.pixels(built.all['train_00001.jpg']).shape == (20, 10, 3)
+
     def test_margin(self, layouts, tmp_path):
         raw = layouts.plant(tmp_path / 'raw', original(layouts))
         built = layouts.build('raf_db/original', raw, tmp_path / 'out', margin=0)
