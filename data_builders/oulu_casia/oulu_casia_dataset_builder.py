@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from data_builders import corpus, counts, sequences, splits, trees
+from dmsrl_jax.errors import InputError
 
 NEEDS = (
     'B_OriginalImg.zip or the folder OriginalImg/ with VL/Strong/P001/Anger/000.jpeg and the like '
@@ -63,7 +64,12 @@ class Builder(corpus.Builder):
         filmed: dict[tuple[str, str], dict[str, str]] = {}
         for found in self.need(tree, pattern).values():
             key = (found.groups['subject'].upper(), found.groups['expression'].capitalize())
-            filmed.setdefault(key, {})[found.groups['frame']] = found.path
+            path = filmed.setdefault(key, {}).setdefault(found.groups['frame'], found.path)
+            if path != found.path:
+                raise InputError(
+                    f'{path} and {found.path} are one frame in two files, so that nobody can tell '
+                    'which is meant: move one of them, or its folder, out of there'
+                )
         self.found['sequences'] = len(filmed)
         for (subject, word), frames in sorted(filmed.items()):
             name = f'{subject}/{word}'

@@ -134,3 +134,10 @@ def test_other_words_for_the_classes(layouts, tmp_path):
         'Happy': 3,
     }
     assert built.drops() == {"in a folder 'Bored', which is no expression": 1}
+
+
+def test_two_files_of_one_frame_are_refused(layouts, tmp_path):
+    files = tree('OriginalImg/') | {'aligned/VL/Strong/P001/Fear/000.png': None}
+    raw = layouts.plant(tmp_path / 'raw', files)
+    with pytest.raises(InputError, match=r'Fear/000\.jpeg and aligned/.*/000\.png are one frame'):
+        layouts.build('oulu_casia', raw, tmp_path / 'out')
