@@ -24,7 +24,8 @@ PROTOCOLS = {
 }
 _PEAKS = {'peak3_neutral': 3, 'peak3': 3, 'peak1': 1, 'peak1_neutral': 1}
 _SEQUENCE = r'(?P<subject>S\d{3})/(?P<number>\d{3})/'
-_OWN = '(?:extended-)?cohn-kanade-images'  # others hold faces cut out of them, under their names
+# Others hold faces cut out of them, under their names; a second download has a number behind it.
+_OWN = r'(?:extended-)?cohn-kanade-images(?:[- ]\(?\d+\)?)?'
 _FRAME = r'S\d{3}_\d{3}_(?P<frame>\d{8})'
 # The owners' are PNG, which sort behind those of copies, so that of both they count.
 _IMAGE = rf'{_SEQUENCE}{_FRAME}\.(?:png|jpe?g|bmp)'
@@ -82,6 +83,8 @@ class Builder(corpus.Builder):
         landmarks = by_sequence(tree, rf'{_SEQUENCE}{_FRAME}_landmarks\.txt')
         self.found['sequences'] = len(filmed)
         self.found['subjects'] = len({subject for subject, _ in filmed})
+        for key in sorted(labels.keys() - filmed.keys()):
+            self.drops.add('emotion of a sequence without pictures', '/'.join(key))
         for key, frames in filmed.items():
             name = '/'.join(key)
             if key not in labels:

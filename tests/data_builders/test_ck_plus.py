@@ -273,3 +273,13 @@ def test_two_labels_of_a_sequence_are_refused(layouts, tmp_path):
         InputError, match=r'0000004_emotion\.txt and .*0005_emotion\.txt label one s'
     ):
         layouts.build('ck_plus', raw, tmp_path / 'out')
+
+
+def test_pictures_of_two_downloads(layouts, tmp_path):
+    files = images() | labels()
+    for there in [file for file in files if 'images/S50' in file]:
+        files[there.replace('images/', 'images-2/')] = files.pop(there)
+    files['Emotion/S999/001/S999_001_00000009_emotion.txt'] = '1'
+    built = layouts.build('ck_plus', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out')
+    assert built.labels() == expected(3, True)
+    assert built.drops()['emotion of a sequence without pictures'] == 1
