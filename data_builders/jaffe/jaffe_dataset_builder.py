@@ -16,7 +16,7 @@ _PICTURE = (
     r'(?P<subject>[A-Z]{{2}})\.(?P<expression>AN|DI|FE|HA|NE|SA|SU)(?P<take>\d)'
     r'\.\d+\.(?:{kinds})'
 )
-_KINDS = ('tiff?', 'png|bmp|jpe?g')  # the owners', else those of copies
+_KINDS = ('tiff', 'tif', 'png|bmp|jpe?g')  # the owners' go before those of copies
 _RATED = ('SUR', 'FEA', 'DIS', 'HAP', 'SAD', 'ANG')  # the canonical order, without neutral
 _COUNTS = (
     counts.Count('all images', 213, True),
@@ -42,9 +42,7 @@ class Builder(corpus.Builder):
     def items(self, tree: trees.Tree) -> Iterator[corpus.Item]:
         """All pictures; the expression is the second part of the name."""
         ratings = read_ratings(tree)
-        owners, others = (_PICTURE.format(kinds=kinds) for kinds in _KINDS)
-        pictures = tree.find(owners) or tree.find(others) or self.need(tree, owners)
-        for name, found in pictures.items():
+        for name, found in self._pictures(tree).items():
             subject = found.groups['subject'].upper()
             expression = found.groups['expression'].upper()
             label = expressions.parse(expression)
@@ -53,9 +51,27 @@ class Builder(corpus.Builder):
             extra = {'ratings': np.asarray(rated, np.float32)}
             yield corpus.Item(name, label, found.path, subject=subject, extra=extra)
 
+    def _pictures(self, tree: trees.Tree) -> dict[str, trees.Found]:
+        """Files by their names; of a picture in several formats the owners' alone."""
+        found: dict[str, tuple[str, trees.Found]] = {}
+        for pattern in (_PICTURE.format(kinds=kinds) for kinds in _KINDS):
+            stems = {_stem(name) for name in tree.find(pattern, alike=False)}
+            # Copies of what is there already need not be alike among themselves.
+            for name, file in () if stems <= found.keys() else tree.find(pattern).items():
+                found.setdefault(_stem(name), (name, file))
+        return dict(found[stem] for stem in sorted(found)) or self.need(
+            tree, _PICTURE.format(kinds=_KINDS[0])
+        )
+
+
+def _stem(name: str) -> str:
+    return name.rpartition('.')[0].upper()
+
 
 def read_ratings(tree: trees.Tree) -> dict[str, tuple[float, ...]]:
     """Reads the table of mean ratings out of the owners' README, if it is there.
+
+    Others that are called so have no such table, and do no harm.
 
     Args:
         tree: the user's files.
@@ -65,9 +81,11 @@ def read_ratings(tree: trees.Tree) -> dict[str, tuple[float, ...]]:
         anger.
     """
     ratings = {}
-    for found in tree.find(r'README[^/]*').values():
+    for path in tree.files():
+        if not path.rpartition('/')[2].upper().startswith('README'):
+            continue
         columns: list[str] = []
-        for line in tree.read(found.path).decode('latin-1').splitlines():
+        for line in tree.read(path).decode('latin-1').splitlines():
             cells = line.split()
             if {*_RATED, 'PIC'} <= set(cells):
                 columns = cells

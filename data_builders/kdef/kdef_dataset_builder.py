@@ -21,7 +21,7 @@ _PICTURE = (
     r'(?P<series>[AB])(?P<person>[FM]\d{{2}})(?P<expression>AF|AN|DI|HA|NE|SA|SU)'
     r'(?P<angle>{angles})\.(?:{kinds})'
 )
-_KINDS = ('JPG', 'jpeg|png|bmp')  # the owners', else those of copies
+_KINDS = ('JPG', 'jpeg|png|bmp')  # the owners' go before those of copies
 # Two lists of black pictures differ, so pixels decide; a broken one is left out only if listed.
 _KNOWN = (
     *('AF01SUFR', 'AF10AFFR', 'AF11NEHL', 'AF20DIHL', 'AM20DIHL', 'AM25DIFL', 'AM34DIFR'),
@@ -57,16 +57,26 @@ class Builder(corpus.Builder):
 
     def items(self, tree: trees.Tree) -> Iterator[corpus.Item]:
         """Pictures with a name of the owners' form; averaged faces and odd names do not fit."""
-        angles = _ANGLES[self.protocol]
-        owners, others = (_PICTURE.format(angles=angles, kinds=kinds) for kinds in _KINDS)
-        pictures = tree.find(owners) or tree.find(others) or self.need(tree, owners)
-        for name, found in pictures.items():
+        for name, found in self._pictures(tree).items():
             groups = {key: text.upper() for key, text in found.groups.items()}
             label = expressions.parse(groups['expression'])
             assert label is not None  # the pattern has the seven only
             self.found['pictures'] += 1
             extra = {'angle': groups['angle'], 'series': groups['series']}
             yield corpus.Item(name, label, found.path, subject=groups['person'], extra=extra)
+
+    def _pictures(self, tree: trees.Tree) -> dict[str, trees.Found]:
+        """Files by their names; of a picture in several formats the owners' alone."""
+        owners, *_ = patterns = [
+            _PICTURE.format(angles=_ANGLES[self.protocol], kinds=kinds) for kinds in _KINDS
+        ]
+        found: dict[str, tuple[str, trees.Found]] = {}
+        for pattern in patterns:
+            stems = {_stem(name) for name in tree.find(pattern, alike=False)}
+            # Copies of what is there already need not be alike among themselves.
+            for name, file in () if stems <= found.keys() else tree.find(pattern).items():
+                found.setdefault(_stem(name), (name, file))
+        return dict(found[stem] for stem in sorted(found)) or self.need(tree, owners)
 
     def picture(self, tree: trees.Tree, item: corpus.Item) -> bytes:
         """The file, unless it is black or known to be broken."""
@@ -80,6 +90,10 @@ class Builder(corpus.Builder):
         if int(np.ptp(pixels)) < _DARKEST:
             raise common.LeftOut('black picture')
         return data
+
+
+def _stem(name: str) -> str:
+    return name.rpartition('.')[0].upper()
 
 
 make_builder = corpus.maker(Builder, options)

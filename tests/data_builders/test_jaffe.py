@@ -92,6 +92,20 @@ def test_copies_in_other_formats(layouts, files, tmp_path, kind):
     assert layouts.build('jaffe', raw, tmp_path / 'out').labels() == LABELS
 
 
+def test_a_picture_in_two_formats_is_one(layouts, tmp_path):
+    files = {'KA.AN1.39.png': None, 'ka.an1.39.tif': None, 'KA.AN1.39.tiff': None}
+    files |= {'KL.FE1.174.png': None, 'KM.HA4.7.tif': None}
+    raw = layouts.plant(tmp_path / 'raw', files)
+    built = layouts.build('jaffe', raw, tmp_path / 'out')
+    assert built.labels() == {'KA.AN1.39.tiff': 5, 'KL.FE1.174.png': 1, 'KM.HA4.7.tif': 3}
+
+
+def test_the_readme_of_another_corpus(layouts, files, tmp_path):
+    raw = layouts.plant(tmp_path / 'raw', files | {'README': 'notes', 'KDEF/README': 'x'})
+    built = layouts.build('jaffe', raw, tmp_path / 'out')
+    assert built.all['KM.HA4.7.tiff']['ratings'].any()
+
+
 def test_other_folder(layouts, tmp_path):
     raw = layouts.plant(tmp_path / 'raw', {'jaffe/1.png': None})
     with pytest.raises(InputError, match=r'jaffe needs jaffedbase\.zip.*holds jaffe/'):

@@ -67,6 +67,13 @@ def test_copies_in_other_formats(layouts, tmp_path, kind):
     assert layouts.build('kdef', raw, tmp_path / 'out').labels() == STRAIGHT
 
 
+def test_a_picture_in_two_forms_is_one(layouts, tmp_path):
+    files = {'AF01AFS.JPG': None, 'af01afs.jpg': None, 'AF02HAS.JPG': None}
+    files |= {'cut/AF01AFS.png': None, 'small/AF01AFS.png': None}
+    built = layouts.build('kdef', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out')
+    assert built.labels() == {'AF01AFS.JPG': 1, 'AF02HAS.JPG': 3}
+
+
 def test_a_person_of_both_series_is_in_one_split(straight):
     people = [{row['subject'] for row in part.values()} for part in straight.records.values()]
     assert set.union(*people) == {'F01', 'F02', 'M01', 'M35'}
