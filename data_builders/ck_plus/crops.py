@@ -48,7 +48,7 @@ def no_units() -> np.ndarray:
 
 
 def items(builder: corpus.Builder, tree: trees.Tree) -> Iterator[corpus.Item]:
-    """The crops of the builder's protocol, in the order of their names.
+    """The crops of the builder's protocol, PNG before others, in the order of their names.
 
     Args:
         builder: told the crops that are left out, and how many are of contempt.
@@ -60,8 +60,14 @@ def items(builder: corpus.Builder, tree: trees.Tree) -> Iterator[corpus.Item]:
     Raises:
         InputError: there are none.
     """
-    for found in builder.need(tree, FORMS[builder.protocol].files).values():
+    seen: set[str] = set()
+    names: dict[str, str] = {}  # of two crops of one name and different classes none is kept
+    for found in sorted(builder.need(tree, FORMS[builder.protocol].files).values(), key=_copied):
         part, word, name = (found.groups[key] for key in ('part', 'word', 'name'))
+        stem = name.rpartition('.')[0]
+        if (again := f'{part}/{word}/{stem}'.lower()) in seen:
+            continue  # in another format
+        seen.add(again)
         label = builder.word(word, found.path)
         if label is None:
             builder.found[f'images of {word.lower()}'] += 1
@@ -71,10 +77,15 @@ def items(builder: corpus.Builder, tree: trees.Tree) -> Iterator[corpus.Item]:
         sequence = f'{subject}/{frame["number"]}' if frame else ''
         folder = f'{part.capitalize()}/{EXPRESSIONS[label]}' if part else sequence
         yield corpus.Item(
-            f'{folder}/{name}',
+            names.setdefault(f'{folder}/{stem}'.lower(), f'{folder}/{name}'),
             label,
             found.path,
             split=splits.PARTS.get(part.lower(), ''),
             subject=subject,
             extra={'sequence': sequence, 'action_units': no_units()},
         )
+
+
+def _copied(found: trees.Found) -> bool:
+    """Whether it is in another format than the one that circulates."""
+    return not found.path.lower().endswith('.png')

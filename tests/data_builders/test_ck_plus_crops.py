@@ -44,6 +44,17 @@ class TestCk48:
         assert set.union(*people) == {'S010', 'S011', 'S012', 'S013'}
         assert not set.intersection(*people)
 
+    def test_crops_in_two_formats_count_once(self, layouts, ck48, tmp_path):
+        copies = {name.replace('.png', '.jpg').replace('+48', '48') for name in ck48_files()}
+        files = ck48_files() | dict.fromkeys(copies - ck48_files().keys())
+        files['other/fear/S010_000_00000017.bmp'] = None  # it is anger elsewhere
+        raw = layouts.plant(tmp_path / 'raw', files)
+        built = layouts.build('ck_plus/ck48', raw, tmp_path / 'out')
+        expected = ck48.labels()
+        del expected['S010/000/S010_000_00000017.png']
+        assert built.labels() == expected
+        assert built.drops() == {'label contempt': 3, 'listed with different labels': 2}
+
     def test_counts_and_features(self, ck48):
         counts = ck48.counts()
         assert counts['all images'] == (18, 927, True)
