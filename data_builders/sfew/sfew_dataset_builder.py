@@ -17,8 +17,9 @@ PROTOCOLS = {
     'agra': 'whole frames cut by the boxes of the AGRA benchmark, which were made by a detector',
 }
 _CLASS, _IMAGE = r'(?P<word>[^/]+)', r'(?P<name>[^/]+\.(?:png|jpe?g))'
+_MORE = r'(?:_new)?(?:[ _-]?\(\d+\))?'  # of the owners, and of a second download
 _PICTURES = {
-    'aligned': rf'{{part}}_Aligned_Faces[^/]*/{_CLASS}/{_IMAGE}',
+    'aligned': rf'{{part}}_Aligned_Faces{_MORE}/{_CLASS}/{_IMAGE}',
     'frames': rf'{{part}}(?:/[^/]+)?/{_CLASS}/{_IMAGE}',
 }
 _NEW = rf'{{part}}_Aligned_Faces_new/(?:[^/]*/)?{_CLASS}/{_IMAGE}'

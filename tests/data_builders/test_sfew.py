@@ -149,3 +149,13 @@ def test_other_words_and_kinds_of_files(layouts, tmp_path):
     built = layouts.build('sfew', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out')
     assert built.labels('train') == {f'Train/{name}': label for name, label in names.items()}
     assert built.drops() == {"in a folder 'sade', which is no expression": 1}
+
+
+def test_faces_that_others_added_are_not_the_owners(layouts, tmp_path):
+    files = pictures('Train_Aligned_Faces', (1,)) | pictures('Val_Aligned_Faces (1)', (2,))
+    files |= pictures('Train_Aligned_Faces_augmented', (3,))
+    built = layouts.build('sfew', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out')
+    assert {split: len(rows) for split, rows in built.records.items()} == {
+        'train': 7,
+        'validation': 7,
+    }
