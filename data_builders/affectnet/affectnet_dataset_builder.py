@@ -9,6 +9,7 @@ import tensorflow_datasets as tfds
 
 from data_builders import corpus, counts, distributing, faces, label_codes, limits, trees
 from data_builders.affectnet import files
+from data_builders.expw import moved
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import EXPRESSIONS
 
@@ -25,6 +26,7 @@ _CODES = r'(?P<stem>(?P<part>train|val)_set/annotations/(?P<number>\d+))_exp\.np
 _FORMS = {'csv': _LISTS, 'npy': _CODES}
 _SPLITS = {'training': 'train', 'validation': 'validation', 'train': 'train', 'val': 'validation'}
 _AUTOMATIC = 'Automatically_Annotated[^/]*'  # labels of a network, in lists of the same form
+_IMAGES = 'Manually_Annotated_Images'
 _PICTURE = r'(?P<id>[^/]+/[^/]+\.(?:jpe?g|jfif|png|bmp|tiff?|gif|webp))'
 _TRAIN = (14_090, 6_378, 3_803, 134_415, 25_459, 24_882, 74_874)
 _CSV = (
@@ -81,8 +83,7 @@ class Builder(corpus.Builder):
 
     def _listed(self, tree: trees.Tree) -> Iterator[corpus.Item]:
         lists = self.need(tree, _LISTS, without=_AUTOMATIC).values()
-        own = tree.index(f'Manually_Annotated_Images/{_PICTURE}', without=_AUTOMATIC)
-        pictures = own or tree.index(_PICTURE, without=_AUTOMATIC)
+        pictures = moved.Pictures(tree, _IMAGES, _PICTURE, without=_AUTOMATIC)
         for found in sorted(lists, key=lambda found: found.groups['part'].lower(), reverse=True):
             split = _SPLITS[found.groups['part'].lower()]
             for row in files.rows(tree, found.path):

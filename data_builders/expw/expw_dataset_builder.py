@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data_builders import corpus, counts, faces, label_codes, splits, trees
+from data_builders.expw import moved
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import EXPRESSIONS
 
@@ -57,7 +58,7 @@ class Builder(corpus.Builder):
 
     def items(self, tree: trees.Tree) -> Iterator[corpus.Item]:
         """Faces of the list in its order."""
-        pictures = tree.index(rf'origin/{_PICTURE}') or tree.index(_PICTURE)
+        pictures = moved.Pictures(tree, 'origin', _PICTURE)
         for line, split in self._lines(tree):
             label = label_codes.canonical(line.code, 'fer2013')
             assert label is not None  # all seven codes are kept

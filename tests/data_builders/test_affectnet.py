@@ -409,3 +409,11 @@ def test_aligned_faces_beside_the_owners_pictures(layouts, tmp_path):
     assert {k: row['image'] for k, row in built.all.items()} == {
         k: row['image'] for k, row in alone.all.items()
     }
+
+
+def test_the_rest_of_a_moved_folder(csv_form, layouts, tmp_path):
+    files_ = {name.replace(f'{IMAGES}/2', 'rest/2'): data for name, data in older(layouts).items()}
+    assert any(name.startswith('rest/') for name in files_)
+    built = layouts.build('affectnet', layouts.plant(tmp_path / 'raw', files_), tmp_path / 'out')
+    assert built.labels() == csv_form.labels()
+    assert built.drops() == csv_form.drops()

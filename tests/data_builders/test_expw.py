@@ -182,3 +182,24 @@ def test_names_that_differ_in_case_alone(layouts, tmp_path):
     assert built.labels() == {'A.jpg#0': 5, 'a.jpg#0': 3}
     first, second = (layouts.pixels(built.all[f'{n}#0']) for n in names)
     assert (first != second).any()
+
+
+@pytest.mark.parametrize(('more', 'count'), [((), 28), (PICTURES[:1], 14)])
+def test_the_rest_of_a_moved_folder_is_read_and_copies_are_not(layouts, tmp_path, more, count):
+    files = {
+        name.replace('origin/happy', 'rest/happy'): data
+        for name, data in images(layouts, 'origin/').items()
+    }
+    files |= {'label.lst': '\n'.join(lines())} | {f'rest/{name}': None for name in more}
+    built = layouts.build('expw', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out')
+    assert len(built.all) == count
+    assert built.drops() == ({'listed, but there is no such file': 14} if more else {})
+
+
+def test_only_two_pictures_that_are_missed_must_be_alike(layouts, tmp_path):
+    files = images(layouts, 'origin/') | {'a/other.jpg': None, 'b/other.jpg': None}
+    raw = layouts.plant(tmp_path / 'raw', files | {'label.lst': '\n'.join(lines())})
+    assert layouts.build('expw', raw, tmp_path / 'out').labels() == LABELS
+    layouts.plant(raw, {'label.lst': '\n'.join([*lines(), f'other.jpg 0 {BOX} 9 0'])})
+    with pytest.raises(InputError, match=r'a/other\.jpg and b/other\.jpg .* differ'):
+        layouts.build('expw', raw, tmp_path / 'out')
