@@ -112,7 +112,8 @@ class Builder(corpus.Builder):
 
     def _annotated(self, tree: trees.Tree) -> Iterator[corpus.Item]:
         codes = self.need(tree, _CODES).values()
-        pictures = tree.index(r'(?P<id>(?:train|val)_set/images/\d+)\.jpe?g')
+        stem = r'(?P<id>(?:train|val)_set/images/\d+)\.'
+        pictures = tree.index(rf'{stem}(?:png|bmp|tiff?|gif|webp)') | tree.index(rf'{stem}jpe?g')
         for found in sorted(codes, key=_place):
             part, number = found.groups['part'].lower(), found.groups['number']
             name = f'{part}_set/images/{number}'

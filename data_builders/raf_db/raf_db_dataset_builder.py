@@ -1,6 +1,6 @@
 """TFDS builder of RAF-DB (basic emotions): aligned faces, or whole pictures with boxes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,7 +20,17 @@ PROTOCOLS = {
 _OTHERS = r'[^/]*compound[^/]*'  # the sister set has files of the same names
 _NOT_WHOLE = rf'{_OTHERS}|[^/]*aligned[^/]*'  # aligned faces are called like whole ones, too
 _ID = r'(?P<id>(?:train|test)_\d+)'
-_PICTURES = {'aligned': rf'{_ID}_aligned\.jpg', 'original': rf'{_ID}\.jpg'}
+# The owners' form and those of copies, each before the ones behind it.
+_PICTURES = {
+    'aligned': (
+        rf'{_ID}_aligned\.jpg',
+        rf'{_ID}_aligned\.(?:jpeg|png|bmp)',
+        rf'aligned/{_ID}\.(?:jpe?g|png|bmp)',
+    ),
+    'original': (rf'{_ID}\.jpg', rf'{_ID}\.(?:jpeg|png|bmp)'),
+}
+# Those of copies and of detectors are called otherwise.
+_BOXES = (rf'boundingbox[^/]*/{_ID}_boundingbox\.txt', rf'boundingbox[^/]*/{_ID}\.txt')
 _TRAIN = (1290, 281, 717, 4772, 1982, 705, 2524)
 _TEST = (329, 74, 160, 1185, 478, 162, 680)
 _COUNTS = (
@@ -55,11 +65,9 @@ class Builder(corpus.Builder):
 
     def items(self, tree: trees.Tree) -> Iterator[corpus.Item]:
         """Images of the list in its order, or of class folders 1..7 where there is no list."""
-        pattern, cut = _PICTURES[self.protocol], self.protocol == 'original'
-        self.need(tree, pattern, without=_OTHERS, alike=False)
-        pictures = tree.index(f'original/{pattern}', without=_OTHERS) if cut else {}
-        pictures = pictures or tree.index(pattern, without=_NOT_WHOLE if cut else _OTHERS)
-        boxes = _boxes(tree)
+        cut = self.protocol == 'original'
+        pictures = self._pictures(tree)
+        boxes = _first_of(tree, _BOXES, _OTHERS)
         attributes = tree.index(rf'{_ID}_manu_attri\.txt', without=_OTHERS)
         distributions = self._distributions(tree)
         left = dict(pictures)
@@ -94,6 +102,18 @@ class Builder(corpus.Builder):
         for path in left.values():
             self.drops.add('not listed', path)
 
+    def _pictures(self, tree: trees.Tree) -> dict[str, str]:
+        """Files by picture; of whole ones those in `original/`, if there are any."""
+        patterns = _PICTURES[self.protocol]
+        if self.protocol == 'original':
+            inside = (f'original/{pattern}' for pattern in patterns)
+            pictures = _first_of(tree, inside, _OTHERS) or _first_of(tree, patterns, _NOT_WHOLE)
+        else:
+            pictures = _first_of(tree, patterns, _OTHERS)
+        if not pictures:
+            self.need(tree, patterns[0], without=_OTHERS, alike=False)
+        return pictures
+
     def _distributions(self, tree: trees.Tree) -> dict[str, np.ndarray]:
         """Image name without extension to the shares of the votes, see `read_distribution`."""
         shares = {}
@@ -110,8 +130,9 @@ class Builder(corpus.Builder):
         if lists:
             yield from read_list(tree, [found.path for found in lists.values()])
             return
-        in_folders = rf'(?P<code>\d+)/{_PICTURES[self.protocol]}'
-        found_in = tree.find(in_folders, without=_OTHERS)
+        found_in: dict[str, trees.Found] = {}
+        for pattern in _PICTURES[self.protocol]:
+            found_in = found_in or tree.find(rf'(?P<code>\d+)/{pattern}', without=_OTHERS)
         if not found_in:
             raise InputError(
                 f'{self.name}/{self.protocol}: the list EmoLabel/list_patition_label.txt is '
@@ -122,11 +143,15 @@ class Builder(corpus.Builder):
             yield f'{found.groups["id"]}.jpg', int(found.groups['code']), found.path
 
 
-def _boxes(tree: trees.Tree) -> trees.Index:
-    """Files of boxes by picture; other names than the owners' are those of copies and detectors."""
-    boxes = tree.index(rf'boundingbox[^/]*/{_ID}\.txt', without=_OTHERS)
-    boxes.update(tree.index(rf'boundingbox[^/]*/{_ID}_boundingbox\.txt', without=_OTHERS))
-    return boxes
+def _first_of(tree: trees.Tree, patterns: Iterable[str], without: str) -> dict[str, str]:
+    """Files by their `id`, each of the first pattern that it has."""
+    found: dict[str, str] = {}
+    for pattern in patterns:
+        more = tree.find(pattern, without=without, alike=False).values()
+        # Copies of what is there already need not be alike among themselves.
+        if not {file.groups['id'].lower() for file in more} <= found.keys():
+            found = tree.index(pattern, without=without) | found
+    return found
 
 
 def read_list(tree: trees.Tree, paths: Sequence[str]) -> Iterator[tuple[str, int, str]]:

@@ -306,6 +306,14 @@ class TestNewerRelease:
             f: row['image'] for f, row in npy_form.all.items()
         }
 
+    def test_copies_in_another_format(self, npy_form, layouts, tmp_path):
+        files_ = {name.replace('.jpg', '.png'): data for name, data in newer().items()}
+        files_['val_set/images/0.jpg'] = None
+        built = layouts.build('affectnet/npy', layouts.plant(tmp_path / 'raw', files_), tmp_path)
+        assert built.labels() == npy_form.labels()
+        face = layouts.draw('val_set/images/0.jpg', kind='JPEG')
+        assert built.all['val_set/images/0.jpg']['image'] == face
+
     def test_nothing_there_says_what_was_looked_for(self, layouts, tmp_path):
         raw = layouts.plant(tmp_path / 'raw', {'a.txt': 'x'})
         with pytest.raises(

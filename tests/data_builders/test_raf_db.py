@@ -119,6 +119,17 @@ class TestAligned:
         built = layouts.build('raf_db', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out')
         assert built.labels() == LABELS
 
+    @pytest.mark.parametrize('end', ['_aligned.png', '_aligned.jpeg', '.jpg', '.png'])
+    def test_copies_in_other_forms(self, layouts, tmp_path, end):
+        copies = {f'basic/Image/aligned/{name}{end}': None for name in CODES}
+        copies['basic/EmoLabel/list_patition_label.txt'] = listing()
+        raw = layouts.plant(tmp_path / 'raw', copies)
+        assert layouts.build('raf_db', raw, tmp_path / 'out').labels() == LABELS
+        name = 'basic/Image/aligned/test_0003_aligned.jpg'
+        layouts.plant(raw, {name: None})
+        built = layouts.build('raf_db', raw, tmp_path / 'out')
+        assert built.all['test_0003.jpg']['image'] == layouts.draw(name, kind='JPEG')
+
     def test_missing_images(self, layouts, tmp_path):
         files = aligned() | {'basic/EmoLabel/list_patition_label.txt': listing()}
         del files['basic/Image/aligned/train_00004_aligned.jpg']
