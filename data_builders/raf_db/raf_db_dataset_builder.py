@@ -1,12 +1,13 @@
 """TFDS builder of RAF-DB (basic emotions): aligned faces, or whole pictures with boxes."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from data_builders import annotations, corpus, counts, faces, trees
+from data_builders.raf_db import files
 from dmsrl_jax.errors import InputError
 
 NEEDS = (
@@ -53,7 +54,7 @@ class Builder(corpus.Builder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = NEEDS
     BUILDER_CONFIGS: ClassVar = corpus.configs(PROTOCOLS)
     COUNTS: ClassVar = dict.fromkeys(PROTOCOLS, _COUNTS)
-    SPLITS: ClassVar = dict.fromkeys(PROTOCOLS, ('train', 'test'))
+    SPLITS: ClassVar = dict.fromkeys(PROTOCOLS, files.PARTS)
     BY_CLASS = True
     PICTURES: ClassVar = {'aligned': 'train_00001_aligned.jpg', 'original': 'train_00001.jpg'}
     EXTRA: ClassVar = {
@@ -71,13 +72,16 @@ class Builder(corpus.Builder):
         attributes = tree.index(rf'{_ID}_manu_attri\.txt', without=_OTHERS)
         distributions = self._distributions(tree)
         left = dict(pictures)
-        for name, code, where in self._codes(tree):
+        codes = list(self._codes(tree))
+        absent = files.absent_split([files.key(name) for name, *_ in codes], pictures)
+        for name, code, where in codes:
             self.found['listed images'] += 1
-            key = name.rpartition('.')[0].lower()
+            key = files.key(name)
             left.pop(key, None)
             label = self.keep(code, 'raf', name, where)
             if key not in pictures:
-                self.drops.add(corpus.MISSING, name)
+                gone = absent and key.startswith(absent)
+                self.drops.add(f'no image of {absent} is there' if gone else corpus.MISSING, name)
             elif cut and key not in boxes:
                 self.drops.add('no box', name)
             elif label is not None:
@@ -86,8 +90,8 @@ class Builder(corpus.Builder):
                 )
                 if cut and box is None:
                     continue
-                path, none = attributes.get(key, ''), read_attributes(tree, '')
-                points, extra = self.beside(path, read_attributes, tree, path, without=none)
+                path, none = attributes.get(key, ''), files.read_attributes(tree, '')
+                points, extra = self.beside(path, files.read_attributes, tree, path, without=none)
                 extra['distribution'] = distributions.get(key, np.zeros(7, np.float32))
                 yield corpus.Item(
                     name,
@@ -115,12 +119,12 @@ class Builder(corpus.Builder):
         return pictures
 
     def _distributions(self, tree: trees.Tree) -> dict[str, np.ndarray]:
-        """Image name without extension to the shares of the votes, see `read_distribution`."""
+        """Image name without extension to the shares, see `files.read_distribution`."""
         shares = {}
         for found in tree.find(r'distribution_basic\.txt').values():
             for line, text in tree.lines(found.path):
                 where = f'{found.path} line {line}'
-                if named := self.beside(where, read_distribution, text, where):
+                if named := self.beside(where, files.read_distribution, text, where):
                     shares[named[0]] = named[1]
         return shares
 
@@ -128,7 +132,7 @@ class Builder(corpus.Builder):
         """File name, as in the list, code, and where that stands."""
         lists = tree.find(r'list_pa(r)?tition_label\.txt', without=_OTHERS)
         if lists:
-            yield from read_list(tree, [found.path for found in lists.values()])
+            yield from files.read_list(tree, [found.path for found in lists.values()])
             return
         found_in: dict[str, trees.Found] = {}
         for pattern in _PICTURES[self.protocol]:
@@ -136,11 +140,21 @@ class Builder(corpus.Builder):
         if not found_in:
             raise InputError(
                 f'{self.name}/{self.protocol}: the list EmoLabel/list_patition_label.txt is '
-                'missing: get it from the owners. No image lies in a folder 1 to 7 either; '
-                f'{self.describe(tree)}'
+                f'missing: get it from the owners{_advice(tree)}. No image lies in a folder 1 to 7 '
+                f'either; {self.describe(tree)}'
             )
         for found in found_in.values():
             yield f'{found.groups["id"]}.jpg', int(found.groups['code']), found.path
+
+
+def _advice(tree: trees.Tree) -> str:
+    """How to read the lists of a copy in circulation, to go into a message."""
+    lists = tree.find(r'(?:train|test)_labels\.csv')
+    return ''.join(
+        f'; {found.path} of a copy is read by --corpus image_list/NAME --set list={found.path} '
+        '--set codes=raf, one list at a time'
+        for found in list(lists.values())[:1]
+    )
 
 
 def _first_of(tree: trees.Tree, patterns: Iterable[str], without: str) -> dict[str, str]:
@@ -152,82 +166,6 @@ def _first_of(tree: trees.Tree, patterns: Iterable[str], without: str) -> dict[s
         if not {file.groups['id'].lower() for file in more} <= found.keys():
             found = tree.index(pattern, without=without) | found
     return found
-
-
-def read_list(tree: trees.Tree, paths: Sequence[str]) -> Iterator[tuple[str, int, str]]:
-    """Reads the list of images.
-
-    Args:
-        tree: the user's files.
-        paths: the list, and others that are called nearly so; they must have the same lines.
-
-    Yields:
-        File name without `_aligned`, code, and where that stands.
-
-    Raises:
-        InputError: the lists differ, or a line is something else.
-    """
-    first, *others = ([text for _, text in tree.lines(path)] for path in paths)
-    if any(lines != first for lines in others):
-        raise InputError(
-            f'{" and ".join(paths)} are both lists of RAF-DB and differ, so that nobody can tell '
-            'which is meant: move one of them out of there'
-        )
-    for line, text in tree.lines(paths[0]):
-        name, *code = text.split()
-        where = f'{paths[0]} line {line}'
-        if len(code) != 1 or not code[0].isdecimal():
-            raise InputError(f'{where}: expected `name code`, got {text!r}')
-        yield name.replace('_aligned.', '.'), int(code[0]), where
-
-
-def read_attributes(tree: trees.Tree, path: str) -> tuple[tuple[float, ...], dict[str, Any]]:
-    """Reads a file of manual annotation: five landmarks, then gender, race and age group.
-
-    Args:
-        tree: the user's files.
-        path: the file; empty for none.
-
-    Returns:
-        The landmarks as ten numbers, and the three codes, -1 where there is no file.
-
-    Raises:
-        InputError: not ten numbers and three codes.
-    """
-    if not path:
-        return (), {'gender': -1, 'race': -1, 'age': -1}
-    words = annotations.words_of(tree, path)
-    try:
-        *points, gender, race, age = map(float, words)
-    except ValueError as error:
-        raise InputError(f'{path}: not numbers ({error})') from error
-    if len(points) != 10:
-        raise InputError(f'{path}: {len(points) + 3} numbers, expected 5 x 2 and 3 codes')
-    codes = {'gender': gender, 'race': race, 'age': age}
-    return tuple(points), {name: annotations.whole(code, path) for name, code in codes.items()}
-
-
-def read_distribution(text: str, where: str) -> tuple[str, np.ndarray] | None:
-    """Reads a line of `distribution_basic.txt`: an image and the shares of the votes for it.
-
-    Args:
-        text: the line.
-        where: file and line, for messages.
-
-    Returns:
-        Image name without extension, and seven shares in the canonical order, which is the order
-        of the owners' codes; None for other than seven.
-
-    Raises:
-        InputError: a share is no number.
-    """
-    name, *values = text.split()
-    if len(values) != 7:
-        return None
-    try:
-        return name.rpartition('.')[0].lower(), np.asarray(values, np.float32)
-    except ValueError as error:
-        raise InputError(f'{where}: not numbers ({error})') from error
 
 
 make_builder = corpus.maker(Builder, options)

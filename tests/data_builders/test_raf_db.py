@@ -113,8 +113,11 @@ class TestAligned:
         raw = layouts.plant(tmp_path / 'raw', files | {'train_labels.csv': 'image,label\n'})
         assert layouts.build('raf_db/aligned', raw, tmp_path / 'out').labels() == LABELS
 
-    def test_a_list_of_the_aligned_files(self, layouts, tmp_path):
-        listed = listing().replace('.jpg', '_aligned.jpg')
+    @pytest.mark.parametrize(
+        ('old', 'new'), [('.jpg', '_aligned.jpg'), ('.jpg', ''), (' ', ','), (' ', ', ')]
+    )
+    def test_other_forms_of_the_list(self, layouts, tmp_path, old, new):
+        listed = listing().replace(old, new)
         files = aligned() | {'basic/EmoLabel/list_patition_label.txt': listed}
         built = layouts.build('raf_db', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out')
         assert built.labels() == LABELS
@@ -129,6 +132,16 @@ class TestAligned:
         layouts.plant(raw, {name: None})
         built = layouts.build('raf_db', raw, tmp_path / 'out')
         assert built.all['test_0003.jpg']['image'] == layouts.draw(name, kind='JPEG')
+
+    @pytest.mark.parametrize('absent', ['train', 'test'])
+    def test_one_split_with_the_list_of_both(self, layouts, tmp_path, absent):
+        files = {name: data for name, data in aligned().items() if absent not in name}
+        files |= {'basic/EmoLabel/list_patition_label.txt': listing()}
+        built = layouts.build('raf_db', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out')
+        assert built.labels() == {k: code for k, code in LABELS.items() if absent not in k}
+        assert built.drops() == {
+            f'no image of {absent} is there': 6 if absent == 'train' else 2,
+        }
 
     def test_missing_images(self, layouts, tmp_path):
         files = aligned() | {'basic/EmoLabel/list_patition_label.txt': listing()}
@@ -258,6 +271,11 @@ class TestMistakes:
         with pytest.raises(
             InputError, match=r'the list EmoLabel/list_patition_label\.txt is missing'
         ):
+            layouts.build('raf_db', raw, tmp_path / 'out')
+
+    def test_the_lists_of_a_copy(self, layouts, tmp_path):
+        raw = layouts.plant(tmp_path / 'raw', aligned() | {'train_labels.csv': 'image,label'})
+        with pytest.raises(InputError, match=r'image_list/NAME --set list=train_labels\.csv '):
             layouts.build('raf_db', raw, tmp_path / 'out')
 
     @pytest.mark.parametrize('protocol', ['aligned', 'original'])
