@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data_builders import annotations, corpus, counts, faces, sequences, splits, trees
-from data_builders.ck_plus import crops
+from data_builders.ck_plus import crops, hints
 from dmsrl_jax.errors import InputError
 
 NEEDS = (
@@ -68,6 +68,11 @@ class Builder(corpus.Builder):
         'sequence': tfds.features.Text(),
         'action_units': tfds.features.Tensor(shape=(crops.UNITS,), dtype=np.int32),
     }
+
+    def describe(self, tree: trees.Tree) -> str:
+        """What lies in the user's folder, and which forms of CK+ in it are not read."""
+        hint = hints.loose_files(tree) if self.protocol in _PEAKS else ''
+        return hint + hints.rows(tree) + super().describe(tree)
 
     def items(self, tree: trees.Tree) -> Iterator[corpus.Item]:
         """Frames of the sequences, or crops, in the order of their names."""

@@ -283,3 +283,27 @@ def test_pictures_of_two_downloads(layouts, tmp_path):
     built = layouts.build('ck_plus', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out')
     assert built.labels() == expected(3, True)
     assert built.drops()['emotion of a sequence without pictures'] == 1
+
+
+@pytest.mark.parametrize(
+    ('files', 'message'),
+    [
+        (
+            ('images/S005_001_00000011.png', 'labels/S005_001_00000011_emotion.txt'),
+            r'images/S005_001_00000011\.png and the like must lie in folders such as S005/001/; ',
+        ),
+        (('S005_001_00000011.png',), r'must lie in folders such as S005/001/; '),
+        (('ckextended.csv',), r'ckextended\.csv, CK\+ as rows of a CSV file, is not read'),
+    ],
+)
+def test_other_forms_are_named(layouts, tmp_path, files, message):
+    raw = layouts.plant(tmp_path / 'raw', dict.fromkeys(files))
+    with pytest.raises(InputError, match=message):
+        layouts.build('ck_plus', raw, tmp_path / 'out')
+
+
+def test_crops_by_class_are_no_loose_frames(layouts, tmp_path):
+    raw = layouts.plant(tmp_path / 'raw', {'CK+48/anger/S005_001_00000011.png': None})
+    with pytest.raises(InputError) as error:
+        layouts.build('ck_plus', raw, tmp_path / 'out')
+    assert 'must lie in' not in str(error.value)
