@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -13,6 +14,13 @@ from dmsrl_jax.errors import InputError
 SIDE = 48
 SPLITS = {'Training': 'train', 'PublicTest': 'validation', 'PrivateTest': 'test'}
 _FILES = (r'fer2013\.csv', r'icml_face_data\.csv')
+_USAGES = {usage.lower(): usage for usage in SPLITS}
+# Files that are taken for it, and what to do.
+_OTHERS = {
+    r'(?:fer2013|icml_face_data)\.csv\.(?:gz|bz2|xz)': 'must be unpacked (gunzip and the like)',
+    r'train\.csv': 'has no labels of the test: icml_face_data.csv of the same download has',
+    r'ckextended\.csv': 'is CK+, not FER2013, and not read: get CK+48 for --corpus ck_plus/ck48',
+}
 _COLUMNS = ('emotion', 'pixels', 'usage')
 
 
@@ -64,6 +72,15 @@ class Builder(corpus.Builder, skip_registration=True):  # type: ignore[call-arg]
             f'{self.name} needs {self.MANUAL_DOWNLOAD_INSTRUCTIONS}; {self.describe(tree)}'
         )
 
+    def describe(self, tree: trees.Tree) -> str:
+        """What lies in the user's folder, and what to do with files that are taken for it."""
+        hints = (
+            f'{name} {text}; '
+            for pattern, text in _OTHERS.items()
+            for name in list(tree.find(pattern, alike=False))[:1]
+        )
+        return ''.join(hints) + super().describe(tree)
+
     def picture(self, tree: trees.Tree, item: corpus.Item) -> bytes:
         """The face as PNG."""
         return common.png(Image.frombytes('L', (SIDE, SIDE), item.extra['pixels']))
@@ -78,6 +95,8 @@ class Builder(corpus.Builder, skip_registration=True):  # type: ignore[call-arg]
 def table(tree: trees.Tree, path: str) -> Iterator[tuple[int, list[str]]]:
     """Lines of a CSV file with their numbers, cells stripped, empty lines left out.
 
+    Between the cells are commas, or semicolons as some programs write them.
+
     Args:
         tree: the user's files.
         path: the file.
@@ -89,8 +108,10 @@ def table(tree: trees.Tree, path: str) -> Iterator[tuple[int, list[str]]]:
         InputError: it is damaged.
     """
     with tree.open(path) as file, io.TextIOWrapper(file, 'utf-8-sig', newline='') as text:
-        reader = csv.reader(text)
         try:
+            first = text.readline()
+            delimiter = ';' if ';' in first and ',' not in first else ','
+            reader = csv.reader(itertools.chain([first], text), delimiter=delimiter)
             for cells in filter(None, reader):
                 yield reader.line_num, [cell.strip() for cell in cells]
         except (csv.Error, UnicodeDecodeError) as error:
@@ -113,7 +134,7 @@ def columns(header: list[str], wanted: tuple[str, ...], path: str) -> list[int]:
 
 
 def read(tree: trees.Tree, path: str) -> Iterator[Row]:
-    """Reads the CSV file row by row; columns in any order, blanks around their names forgiven.
+    """Reads the CSV file row by row; columns in any order, blanks around names and case forgiven.
 
     Args:
         tree: the user's files.
@@ -133,9 +154,9 @@ def read(tree: trees.Tree, path: str) -> Iterator[Row]:
         if len(cells) <= max(places):
             raise InputError(f'{where}: {len(cells)} cells, expected 3; is the file cut?')
         emotion, pixels, usage = (cells[place] for place in places)
-        if usage not in SPLITS:
+        if usage.lower() not in _USAGES:
             raise InputError(f'{where}: unknown Usage {usage!r}; expected {", ".join(SPLITS)}')
-        yield Row(where, line, emotion, pixels, usage)
+        yield Row(where, line, emotion, pixels, _USAGES[usage.lower()])
     if empty:
         raise InputError(f'{path} holds a header and no rows')
 
@@ -153,7 +174,7 @@ def parse(row: Row) -> tuple[int, bytes]:
         InputError: the label is out of range, a value is no number of 0..255, or not 2304 values.
     """
     try:
-        label = label_codes.canonical(int(row.emotion), 'fer2013')
+        label = label_codes.canonical(int(row.emotion.removesuffix('.0')), 'fer2013')
     except InputError as error:  # out of range
         raise InputError(f'{row.where}: {error}') from error
     except ValueError as error:

@@ -21,6 +21,8 @@ PROTOCOLS = {
     'majority': "the owners' rule: more than half of the votes, single votes not counted",
     'argmax': 'the expression with the most votes',
 }
+# As the owners' script writes them.
+_PICTURES = r'FER2013(?:Train|Valid|Test)/(?:label\.csv|fer\d+\.png)'
 _RULES = {'majority': votes.majority, 'argmax': votes.argmax}
 _ROWS = (
     counts.Count('rows', 35_887, True),
@@ -60,6 +62,15 @@ class Builder(rows.Builder):
         'votes': tfds.features.Tensor(shape=(len(votes.WORDS),), dtype=np.int32),
         'ferplus_name': tfds.features.Text(),
     }
+
+    def describe(self, tree: trees.Tree) -> str:
+        """What lies in the user's folder, and that pictures in it are not read."""
+        for found in list(tree.find(_PICTURES, alike=False).values())[:1]:
+            return (
+                f'{found.path} and the like, and label.csv, are not read: the faces are read out '
+                f'of fer2013.csv only, and their votes out of fer2013new.csv; {super().describe(tree)}'
+            )
+        return super().describe(tree)
 
     def items(self, tree: trees.Tree) -> Iterator[corpus.Item]:
         """Rows of both files side by side: the position joins them, the names do not."""
@@ -111,7 +122,7 @@ def check(row: rows.Row, voted: votes.Votes, *, black: bool) -> None:
         InputError: the sets differ, or a black picture has a face.
     """
     hint = 'the two files are not in the same order: get both from their owners'
-    if row.usage != voted.usage:
+    if row.usage.lower() != voted.usage.lower():
         raise InputError(
             f'{row.where} is of {row.usage}, but {voted.where} of {voted.usage!r}; {hint}'
         )

@@ -53,6 +53,7 @@ def read(tree: trees.Tree, path: str) -> Iterator[Votes]:
         if len(cells) <= max(places):
             raise InputError(f'{where}: {len(cells)} cells, expected {len(_COLUMNS)}')
         usage, name, *numbers = (cells[place] for place in places)
+        numbers = [number.removesuffix('.0') for number in numbers]
         if not all(map(str.isdecimal, numbers)):
             raise InputError(f'{where}: votes must be numbers, got {", ".join(numbers)}')
         yield Votes(

@@ -77,6 +77,14 @@ class TestBuild:
         _, report, _ = prepare(tmp_path, tmp_path / 'b', 'fer2013/default')
         assert report['splits']['train']['images'] == 7
 
+    def test_as_other_programs_write_it(self, tmp_path):
+        expected = read(write(tmp_path / 'a', lines()), 'fer2013.csv')
+        text = '\n'.join(lines()).replace('PublicTest', 'publictest')
+        raw = write(tmp_path / 'b', text.replace('\n3,', '\n3.0,').replace(',', ';').split('\n'))
+        found = read(raw, 'fer2013.csv')
+        assert [row.usage for row in found] == [row.usage for row in expected]
+        assert [rows.parse(row) for row in found] == [rows.parse(row) for row in expected]
+
     def test_reads_the_archive_one_folder_deep(self, tmp_path, layouts):
         text = '\r\n'.join(lines())
         inside = {'fer2013/README': 'x', 'fer2013/fer2013.csv': '\ufeff' + text}
@@ -161,6 +169,18 @@ class TestMistakes:
         raw = write(tmp_path / 'raw', ['x'], 'train.csv')
         with pytest.raises(InputError, match=r'needs fer2013\.csv, icml_face.* holds train\.csv'):
             prepare(tmp_path, raw)
+
+    @pytest.mark.parametrize(
+        ('name', 'message'),
+        [
+            ('train.csv', r'train\.csv has no labels of the test: icml_face_data\.csv of the same'),
+            ('ckextended.csv', r'ckextended\.csv is CK\+, not FER2013, and not read: get CK\+48'),
+            ('fer2013.csv.gz', r'fer2013\.csv\.gz must be unpacked'),
+        ],
+    )
+    def test_files_that_are_taken_for_it(self, tmp_path, name, message):
+        with pytest.raises(InputError, match=message):
+            prepare(tmp_path, write(tmp_path / 'raw', ['x'], name))
 
     def test_class_folders_say_what_reads_them(self, tmp_path, layouts):
         files = {'train/angry/Training_1.jpg': None, 'test/happy/PublicTest_2.jpg': None}

@@ -133,6 +133,14 @@ class TestRules:
         assert votes.argmax(numbers) == argmax
 
 
+def test_votes_and_usage_as_other_programs_write_them(majority, layouts, tmp_path):
+    rows = [(f'{given},'.replace(',', '.0,')[:-1], *row) for given, *row in ROWS]
+    text = voted(rows).replace('PublicTest', 'publictest')
+    files = both(**{'FERPlus-master/fer2013new.csv': text})
+    built = layouts.build('fer_plus', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out')
+    assert built.labels() == majority.labels()
+
+
 def test_rows_without_votes_are_left_out(layouts, tmp_path):
     none = ','.join('0' * 10)
     rows = [(none, *ROWS[0][1:]), *ROWS[1:-1], (none, *ROWS[-1][1:])]  # the last one is black
@@ -173,4 +181,11 @@ class TestMistakes:
         text = pictures() if name == 'fer2013.csv' else voted()
         raw = layouts.plant(tmp_path / 'raw', {name: text})
         with pytest.raises(InputError, match=rf'fer_plus needs fer2013\.csv .* holds {name}'):
+            layouts.build('fer_plus', raw, tmp_path / 'out')
+
+    @pytest.mark.parametrize('name', ['label.csv', 'fer0000001.png'])
+    def test_pictures_instead_of_rows(self, layouts, tmp_path, name):
+        raw = layouts.plant(tmp_path / 'raw', {f'data/FER2013Train/{name}': None})
+        message = r'FER2013Train/.*are not read: the faces are read out of fer2013\.csv only'
+        with pytest.raises(InputError, match=message):
             layouts.build('fer_plus', raw, tmp_path / 'out')
