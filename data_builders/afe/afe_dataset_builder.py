@@ -194,7 +194,7 @@ def read_line(text: str, where: str) -> Line:
     """Reads a line `name left top right bottom code`.
 
     Args:
-        text: the line; between its parts any white space, whatever the file is called.
+        text: the line; between its parts any white space, or commas, whatever the file is called.
         where: file and line, for messages.
 
     Returns:
@@ -203,14 +203,17 @@ def read_line(text: str, where: str) -> Line:
     Raises:
         InputError: other columns, or no numbers.
     """
+    parts = text.rsplit(maxsplit=5)
+    if any(',' in part for part in parts[1:] or parts):
+        parts = text.rsplit(',', maxsplit=5)
     try:
-        name, left, top, right, bottom, code = text.rsplit(maxsplit=5)
+        name, left, top, right, bottom, code = parts
         box = (float(left), float(top), float(right), float(bottom))
-        return Line(name.replace('\\', '/').removeprefix('./'), box, int(code))
+        return Line(name.strip().replace('\\', '/').removeprefix('./'), box, int(code))
     except ValueError as error:
         raise InputError(
-            f'{where}: expected `name left top right bottom code` with blanks between, got '
-            f'{text[:80]!r} ({error})'
+            f'{where}: expected `name left top right bottom code` with blanks or commas between, '
+            f'got {text[:80]!r} ({error})'
         ) from error
 
 

@@ -68,7 +68,8 @@ class Builder(rows.Builder):
         for found in list(tree.find(_PICTURES, alike=False).values())[:1]:
             return (
                 f'{found.path} and the like, and label.csv, are not read: the faces are read out '
-                f'of fer2013.csv only, and their votes out of fer2013new.csv; {super().describe(tree)}'
+                'of fer2013.csv only, and their votes out of fer2013new.csv; '
+                f'{super().describe(tree)}'
             )
         return super().describe(tree)
 

@@ -1,6 +1,7 @@
 """TFDS builder of MMI: frames of the clips that have one of the six basic emotions."""
 
 import os
+import re
 from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
 
@@ -91,6 +92,17 @@ class Builder(corpus.Builder):
         super().__init__(**kwargs)
         self._clips: dict[str, Clip] = {}
         self._decoded: tuple[str, dict[int, np.ndarray]] = ('', {})
+
+    def describe(self, tree: trees.Tree) -> str:
+        """What lies in the user's folder, and which clips in it are not read."""
+        place = re.compile(rf'(?:.*/)?{_SESSION}[^/]+')
+        for found in tree.find(rf'{_SID}\.avi', alike=False).values():
+            if not place.fullmatch(found.path):
+                return (
+                    f'{found.path} must lie in a folder named by the number of its session, with '
+                    f'its session.xml: 1/S001-001.avi; {super().describe(tree)}'
+                )
+        return super().describe(tree)
 
     def items(self, tree: trees.Tree) -> Iterator[corpus.Item]:
         """Frames of the clips with a basic emotion, seen from the front."""

@@ -162,7 +162,7 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ('line', 'message'),
         [
-            ('film_0.jpg,4,6,14,26,0', 'line 1: expected `name left top right bottom code`'),
+            ('film_0.jpg,4,6,14,26', 'line 1: expected `name left top right bottom code`'),
             ('film_0.jpg 4 6 14 0', 'line 1: expected `name left top right bottom code`'),
             (f'film_0.jpg {BOX} happy', 'line 1: expected .*happy'),
             (f'film_0.jpg {BOX} 11', 'line 1: label 11 is out of range'),
@@ -217,6 +217,8 @@ def test_same_face(other, same):
 def test_names_with_blanks_and_other_separators():
     line = afe.read_line('a film/frame 1.jpg 1 2 3 4 5', '')
     assert line == ('a film/frame 1.jpg', (1.0, 2.0, 3.0, 4.0), 5)
+    assert line == afe.read_line('a film/frame 1.jpg,1,2,3, 4 ,5', '')
+    assert afe.read_line('a,b,c,d,e,f.jpg 1 2 3 4 5', '').name == 'a,b,c,d,e,f.jpg'
     assert [
         afe.stem(afe.read_line(f'{name} 1 2 3 4 5', '').name)
         for name in ('x\\y.JPG', './y.png', 'a.b')

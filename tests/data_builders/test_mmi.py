@@ -242,3 +242,9 @@ class TestMistakes:
 
 def test_frontal_side_of_blank_halves():
     assert clips.frontal_side(np.zeros((10, 20, 3), np.uint8)) == 'left'
+
+
+def test_clips_in_no_folder_of_a_session(layouts, tmp_path):
+    raw = layouts.plant(tmp_path / 'raw', {'MMI/S001-001.avi': 'x'})
+    with pytest.raises(InputError, match=r'MMI/S001-001\.avi must lie in a folder named by the nu'):
+        layouts.build('mmi', raw, tmp_path / 'out')
