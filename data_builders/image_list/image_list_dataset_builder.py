@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from data_builders import common, distributing, label_codes
-from data_builders.image_list import class_folders, found, lists, photos
+from data_builders.image_list import class_folders, columns, found, lists, photos
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import NO_LABEL
 
@@ -27,8 +27,8 @@ def options() -> dict[str, tuple[type, Any, str]]:
         'list': (str, '', 'list file below manual_dir; default: the only one that is found'),
         'images': (str, '', 'folder that the paths of the list are relative to; default: found'),
         'codes': (str, 'canonical', f'what numbers mean: {", ".join(label_codes.ORDERS)}'),
-        'path_column': (str, '', f'default: {", ".join(lists.PATH_COLUMNS)}'),
-        'label_column': (str, '', f'default: {", ".join(lists.LABEL_COLUMNS)}'),
+        'path_column': (str, '', f'default: {", ".join(columns.PATH_COLUMNS)}'),
+        'label_column': (str, '', f'default: {", ".join(columns.LABEL_COLUMNS)}'),
         'subject_column': (str, '', 'column that names the person; no person in both splits'),
         'subject_pattern': (str, '', 'regular expression whose first group in the path names it'),
         'test_fraction': (float, 0.2, 'share of the persons, or else images, in the test split'),

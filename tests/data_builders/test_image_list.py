@@ -87,6 +87,26 @@ class TestLists:
         assert (entry.path, entry.label, entry.subject) == ('a.png', 3, 'ann')
 
     @pytest.mark.parametrize(
+        'header', ['image,label,expression', 'image,emotion,class', 'ImageName,Class,ClassName']
+    )
+    def test_words_count_where_numbers_stand_beside_them(self, tmp_path, header):
+        entries = read(tmp_path, f'{header}\na.png,0,anger\nb.png,3,Happy\nc.png,7,contempt\n')
+        assert [e.label for e in entries] == [5, 3, None]
+
+    @pytest.mark.parametrize(
+        'rows', ['a.png,0,anger\nb.png,0,fear', 'a.png,0,1', 'a.png,anger,fear', 'a.png,0,adult']
+    )
+    def test_columns_of_labels_that_do_not_agree(self, tmp_path, rows):
+        message = r'several columns .* emotion and class, .*--set label_column=NAME'
+        with pytest.raises(InputError, match=message):
+            read(tmp_path, f'image,emotion,class\n{rows}\n')
+
+    @pytest.mark.parametrize('header', ['name,img_path,label', 'image,image_path,label'])
+    def test_the_column_that_says_path_goes_before_others(self, tmp_path, header):
+        (entry,) = read(tmp_path, f'{header}\nAnn,a.png,fear\n')
+        assert entry.path == 'a.png'
+
+    @pytest.mark.parametrize(
         ('text', 'options', 'message'),
         [
             ('image,emotion\na.png,fear\nb.png,bored\n', {}, "line 3: unknown .*'bored'"),
@@ -99,7 +119,7 @@ class TestLists:
                 {},
                 "no column one of emotion, .*'image, mood'.*label_col",
             ),
-            ('a,b\na.png,fear\n', {}, 'no column one of image, .*path_column'),
+            ('a,b\na.png,fear\n', {}, 'no column one of image_path, .*path_column'),
             (
                 'a.PNG,fear\nb.png,sad\n',
                 {},

@@ -1,0 +1,134 @@
+"""Which columns of a list count, by the names in its header."""
+
+import pathlib
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from dmsrl_jax import expressions
+from dmsrl_jax.data import images
+from dmsrl_jax.errors import InputError
+
+# Case, blanks and signs in names do not matter. Those that say path come first: others may be ids.
+PATH_COLUMNS = (
+    'image_path',
+    'img_path',
+    'file_path',
+    'path',
+    'pth',
+    'filename',
+    'image_name',
+    'img_name',
+    'image',
+    'img',
+    'file',
+    'name',
+)
+LABEL_COLUMNS = (
+    'emotion',
+    'label',
+    'expression',
+    'class',
+    'emotion_label',
+    'expression_label',
+    'emotion_name',
+    'label_name',
+    'expression_name',
+    'class_name',
+)
+
+
+def key(name: str) -> str:
+    """A column's name as it is compared: `image_path` is `ImagePath`."""
+    return re.sub(r'[\W_]', '', name.lower())
+
+
+def find(
+    path: pathlib.Path, header: Sequence[str], given: str, known: Sequence[str], option: str
+) -> list[int]:
+    """Finds the columns that may be meant.
+
+    Args:
+        path: the list, for messages.
+        header: names of the columns.
+        given: the name that the user gives; empty for none.
+        known: names to look for otherwise.
+        option: the option that names the column.
+
+    Returns:
+        Their numbers, in the order of `known`.
+
+    Raises:
+        InputError: there is none.
+    """
+    names = [name.lower() if given else key(name) for name in header]
+    wanted = [given.lower()] if given else list(dict.fromkeys(map(key, known)))
+    if found := [number for name in wanted for number, other in enumerate(names) if other == name]:
+        return found[:1] if given else found
+    if any(name.lower().endswith(images.SUFFIXES) for name in header):
+        raise InputError(
+            f'{path} has no header: its first line, {", ".join(header)[:200]!r}, is that of an '
+            'image. Put a line with the names of the columns above it, such as image,label'
+        )
+    expected = repr(given) if given else f'one of {", ".join(known)}'
+    raise InputError(
+        f'{path} has no column {expected}; its header is {", ".join(header)[:200]!r}. '
+        f'Name the column with --set {option}=NAME'
+    )
+
+
+def label(
+    path: pathlib.Path,
+    header: Sequence[str],
+    given: str,
+    rows: Callable[[], Iterable[Sequence[str]]],
+) -> int:
+    """Finds the column of the label: of several the one with words, since numbers need a meaning.
+
+    Args:
+        path: the list, for messages.
+        header: names of the columns.
+        given: the name that the user gives; empty for none.
+        rows: gives the cells below the header, where they are needed.
+
+    Returns:
+        Its number.
+
+    Raises:
+        InputError: there is none; there are several, and not just one of them has words only, or
+            the others say something else.
+    """
+    found = find(path, header, given, LABEL_COLUMNS, 'label_column')
+    if len(found) == 1:
+        return found[0]
+    seen = {tuple(row[n].strip() for n in found) for row in rows() if len(row) > max(found)}
+    columns = dict(zip(found, zip(*seen, strict=True), strict=False))
+    worded = [number for number, cells in columns.items() if all(map(_is_word, cells))]
+    if len(worded) == 1:
+        words = [_meaning(word) for word in columns[worded[0]]]
+        if all(_one_to_one(words, cells) for cells in columns.values()):
+            return worded[0]
+    names = ' and '.join(header[number] for number in found)
+    raise InputError(
+        f'{path} has several columns that may be the label, {names}, and they do not say the same '
+        'in names and in numbers: choose with --set label_column=NAME'
+    )
+
+
+def _is_word(cell: str) -> bool:
+    try:
+        expressions.parse(cell)
+    except InputError:
+        return False
+    return True
+
+
+def _meaning(word: str) -> str:
+    """One text for all words of one expression."""
+    label = expressions.parse(word)
+    return word.lower() if label is None else expressions.EXPRESSIONS[label]
+
+
+def _one_to_one(words: Sequence[str], cells: Sequence[str]) -> bool:
+    others = [_meaning(cell) if _is_word(cell) else cell for cell in cells]
+    pairs = set(zip(words, others, strict=True))
+    return len(pairs) == len(set(words)) == len(set(others))
