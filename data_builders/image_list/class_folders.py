@@ -3,7 +3,7 @@
 import contextlib
 import pathlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from data_builders import common
 from data_builders.image_list import found, lists, photos
@@ -11,6 +11,7 @@ from dmsrl_jax.errors import InputError
 
 _ABBREVIATED = 3  # letters at most
 _SHORT_NAMES = ('sad', 'joy')
+_CONTEMPT = ('contempt', 'contemptuous')  # an expression, though none of the seven
 _PARTS = re.compile('[A-Z]?[a-z]+|[A-Z]+')  # of a name: by capitals, digits and signs
 _SPLITS = {
     **dict.fromkeys(('train', 'training'), 'train'),
@@ -29,29 +30,24 @@ def read(root: pathlib.Path, codes: str, drops: common.Drops) -> list[lists.Entr
 
     Returns:
         An entry for each image, sorted by path. The folder named after an expression counts; where
-        there is none, the nearest one with an abbreviation of a name (`AN`), and then the nearest
-        one that is a code.
+        there is none, the one with an abbreviation of a name (`AN`), and then the one that is a
+        code.
 
     Raises:
-        InputError: there is no image, or one lies in no such folder, or below two that name
-            different expressions; some lie in folders with names and some in numbered ones.
+        InputError: there is no image, or one lies in no such folder, or below two that mean
+            different expressions in the same way; some lie in folders with names and some in
+            numbered ones.
     """
     entries: list[lists.Entry] = []
     for name in photos.find(root, drops):
         labels = _labels(name.split('/')[-2::-1], codes)
-        names = [word for word in labels if _rank(word) == 0 and labels[word] is not None]
-        if len({labels[word] for word in names}) > 1:
-            raise InputError(
-                f'{root / name} lies in folders of different expressions, {" and ".join(names)}: '
-                'rename those that are not its label'
-            )
         if not labels:
             raise InputError(
                 f'{root / name} lies in no folder named after an expression (happy, anger, ...) or '
                 f'after one of its codes (codes={codes}; --set codes=NAME for others): rename the '
                 'folder, or move it out of manual_dir'
             )
-        word = min(labels, key=_rank)
+        word = _only(labels, root / name)
         entries.append(lists.Entry(0, name, labels[word], word, ''))
     named, numbered = (
         next((entry for entry in entries if lists.is_code(entry.word) == is_code), None)
@@ -72,6 +68,24 @@ def _labels(folders: Sequence[str], codes: str) -> dict[str, int | None]:
         with contextlib.suppress(InputError):
             labels[word] = lists.parse_label(word, codes)
     return labels
+
+
+def _only(labels: Mapping[str, int | None], path: pathlib.Path) -> str:
+    """The folder that counts: names before abbreviations, these before codes.
+
+    Below a name, words such as `other` or `unknown` say something else; contempt does not.
+    """
+    best = min(map(_rank, labels))
+    words = [word for word in labels if _rank(word) == best]
+    if best == 0:
+        said = [word for word in words if labels[word] is not None or word.lower() in _CONTEMPT]
+        words = said or words
+    if len({labels[word] for word in words}) > 1:
+        raise InputError(
+            f'{path} lies in folders of different expressions, {" and ".join(words)}: rename those '
+            'that are not its label (if they are persons, 3 as p3 or AN as p_AN)'
+        )
+    return words[0]
 
 
 def _rank(word: str) -> int:

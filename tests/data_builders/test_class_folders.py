@@ -28,13 +28,26 @@ class TestRead:
         names = ('train/happy/AN/1.png', 'AN/Sad/2.png', 'KA/AN/3.png', 'happy/other/4.png')
         assert read(layouts.plant(tmp_path / 'raw', dict.fromkeys(names))) == {
             'train/happy/AN/1.png': 3, 'AN/Sad/2.png': 4, 'KA/AN/3.png': 5,
-            'happy/other/4.png': None,
+            'happy/other/4.png': 3,
         }  # fmt: skip
 
-    def test_two_names_are_refused(self, layouts, tmp_path):
-        raw = layouts.plant(tmp_path / 'raw', {'fear/day2/sad/3.png': None})
-        with pytest.raises(InputError, match=r'sad/3\.png lies in .*different expr.*sad and fear:'):
+    @pytest.mark.parametrize(
+        ('folders', 'words'),
+        [
+            ('fear/day2/sad', 'sad and fear'),
+            ('happy/contempt', 'contempt and happy'),
+            ('AN/KA/SU', 'SU and AN'),
+            ('train/3/1', '1 and 3'),
+        ],
+    )
+    def test_two_of_a_kind_are_refused(self, layouts, tmp_path, folders, words):
+        raw = layouts.plant(tmp_path / 'raw', {f'{folders}/3.png': None})
+        with pytest.raises(InputError, match=rf'/3\.png lies in .*different expr.*{words}: rename'):
             read(raw)
+
+    @pytest.mark.parametrize('name', ['other/1.png', 'AN/other/1.png', 'unknown/none/1.png'])
+    def test_words_that_are_none_of_the_seven(self, layouts, tmp_path, name):
+        assert read(layouts.plant(tmp_path / 'raw', {name: None})) == {name: None}
 
     def test_names_and_numbers_are_refused(self, layouts, tmp_path):
         names = ('1/happy/1.png', '2/suprise/2.png', '3/sad/3.png')
