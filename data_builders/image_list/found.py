@@ -7,7 +7,7 @@ import sys
 from typing import NamedTuple
 
 from data_builders import common, trees
-from data_builders.image_list import lists
+from data_builders.image_list import lists, places
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import NO_LABEL
 
@@ -105,15 +105,15 @@ def locate(
         The images that exist.
 
     Raises:
-        InputError: more than half are missing: the layout is not what it should be.
+        InputError: more than half are missing: the layout is not what it should be; two folders
+            have different images of one path.
     """
     if not entries:
         reasons = ', '.join(f'{drop["count"]} x {why}' for why, drop in drops.as_dict().items())
         raise InputError(f'nothing of {path} is left, all are dropped: {reasons or "it is empty"}')
-    items, missing = [], []
+    items, missing, where = [], [], places.Places(folders)
     for entry in entries:
-        places = (os.path.join(folder, entry.path) for folder in folders)
-        if (found := next(filter(os.path.isfile, places), None)) is None:
+        if (found := where.find(entry.path)) is None:
             missing.append(entry.path)
         else:
             items.append(Item(found, entry.path, int(entry.label or 0), entry.subject))

@@ -261,6 +261,20 @@ class TestBuild:
         _, report, _ = prepare(tmp_path, raw, images='x/faces')
         assert sum(found['images'] for found in report['splits'].values()) == 1
 
+    def test_different_images_of_one_path_are_refused(self, tmp_path):
+        raw = folder(tmp_path / 'raw', ['a.png'], 'a.png 3\n', 'list.txt')
+        (raw / 'a.png').write_bytes(picture(1))
+        message = (
+            rf'raw/a\.png or .*images/a\.png, and they differ: .*images={raw} or .*={raw}/images'
+        )
+        with pytest.raises(InputError, match=message):
+            prepare(tmp_path, raw)
+        _, report, _ = prepare(tmp_path, raw, 'y', images=str(raw / 'images'))
+        assert report['splits']['train']['images'] == 1
+        (raw / 'a.png').write_bytes((raw / 'images/a.png').read_bytes())
+        _, report, _ = prepare(tmp_path, raw)
+        assert report['splits']['train']['images'] == 1
+
     def test_builds_through_the_library_alone(self, tmp_path):
         """As `tfds build` does: no options, its own manual folder."""
         raw = folder(tmp_path / 'raw', ['a.png', 'b.png'], 'a.png 3\nb.png 4\n', 'list.txt')
