@@ -61,6 +61,20 @@ def read(root: pathlib.Path, codes: str, drops: common.Drops) -> list[lists.Entr
     return entries
 
 
+def named(folders: str) -> int | None:
+    """The label of the only expression after which some folders, `train/happy/2`, are named.
+
+    Args:
+        folders: their names, with `/` between them.
+
+    Returns:
+        Its label; None where there is none of the seven, or several. Abbreviations do not count.
+    """
+    found = _labels(folders.split('/'), 'canonical')
+    labels = {label for word, label in found.items() if _rank(word) == 0} - {None}
+    return labels.pop() if len(labels) == 1 else None
+
+
 def _labels(folders: Sequence[str], codes: str) -> dict[str, int | None]:
     """Those of some folders that mean a label, in their order."""
     labels = {}

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from data_builders import common, distributing, label_codes
-from data_builders.image_list import class_folders, columns, found, lists, photos
+from data_builders.image_list import agreement, class_folders, columns, found, lists, photos
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import NO_LABEL
 
@@ -121,6 +121,7 @@ class Builder(common.CorpusBuilder):
         else:
             path = lists.find_list(root, values['list'])
             entries = lists.read(path, values)
+            agreement.check(entries, values['codes'], path)
             self.label_note = _meaning(entries, values['codes'])
             entries = found.keep_known(found.merge(entries, self.drops), self.drops)
             items = found.locate(

@@ -6,7 +6,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from data_builders import common, preparing
-from data_builders.image_list import found, lists
+from data_builders.image_list import agreement, found, lists
 from data_builders.image_list import image_list_dataset_builder as image_list
 from data_builders.synthetic_faces.render import render_encoded
 from dmsrl_jax.data import corpora
@@ -162,6 +162,34 @@ class TestFindList:
             lists.find_list(tmp_path, '')
         with pytest.raises(InputError, match=r'list=x\.csv: no such file; .*notes\.txt'):
             lists.find_list(tmp_path, 'x.csv')
+
+
+class TestAgreement:
+    def check(self, tmp_path, text, codes='canonical'):
+        agreement.check(read(tmp_path, text, 'list.txt', codes=codes), codes, tmp_path / 'list.txt')
+
+    @pytest.mark.parametrize(
+        ('text', 'message'),
+        [
+            ('x/anger/1.png 0\nx/fear/2.png 2\n', '--set codes=alphabetical or .*fer2013 fits'),
+            ('x/anger/1.png 0\nx/sad/2.png 1\n', 'no order of codes fits .* write names'),
+        ],
+    )
+    def test_numbers_that_folders_contradict(self, tmp_path, text, message):
+        start = r'list\.txt: 0 means surprise with codes=canonical, .* named after anger; '
+        with pytest.raises(InputError, match=start + message):
+            self.check(tmp_path, text)
+
+    @pytest.mark.parametrize(
+        'text',
+        [
+            'anger/1.png 0\nfear/2.png 2\n',
+            'anger/1.png 0\nanger/2.png 0\nfear/3.png 0\n',
+            'fear/sad/1.png 0\nAN/2.png 5\n3/2.png 4\nfear/3.png happy\n',
+        ],
+    )
+    def test_others_pass(self, tmp_path, text):
+        self.check(tmp_path, text, 'fer2013')
 
 
 class TestBuild:
