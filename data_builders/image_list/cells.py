@@ -16,7 +16,8 @@ class Row(NamedTuple):
     line: int
     path: str
     word: str
-    subject: str
+    subject: str = ''
+    split: str = ''
 
 
 def read(path: pathlib.Path, options: Mapping[str, Any]) -> Iterator[Row]:
@@ -55,7 +56,7 @@ def _line_rows(path: pathlib.Path, text: str) -> Iterator[Row]:
     for number, line in enumerate(text.splitlines(), start=1):
         parts = line.rsplit(maxsplit=1)
         if len(parts) == 2:
-            yield Row(number, parts[0].strip(), parts[1], '')
+            yield Row(number, parts[0].strip(), parts[1])
         elif parts:
             raise InputError(
                 f'{path} line {number}: expected `path label` (or CSV with a header that names '
@@ -71,17 +72,19 @@ def _csv_rows(
 
     _, header = next(lines(path, text, delimiter))
     header = [cell.strip() for cell in header]
-    places = [
-        columns.find(path, header, options['path_column'], columns.PATH_COLUMNS, 'path_column')[0],
-        columns.label(path, header, options['label_column'], below_header),
-    ]
+    given, label = options['path_column'], options['label_column']
+    places = {
+        'path': columns.find(path, header, given, columns.PATH_COLUMNS, 'path_column')[0],
+        'word': columns.label(path, header, label, below_header),
+    }
     if subject := options['subject_column']:
-        places += columns.find(path, header, subject, (), 'subject_column')
+        places['subject'] = columns.find(path, header, subject, (), 'subject_column')[0]
+    if (split := columns.split(header)) is not None:
+        places['split'] = split
     for line, row in lines(path, text, delimiter, skip=1):
-        if len(row) <= max(places):
+        if len(row) <= max(places.values()):
             raise InputError(f'{path} line {line}: {len(row)} cells, the header has {len(header)}')
-        cells = [row[place].strip() for place in places]
-        yield Row(line, cells[0], cells[1], cells[2] if subject else '')
+        yield Row(line, **{name: row[place].strip() for name, place in places.items()})
 
 
 def lines(

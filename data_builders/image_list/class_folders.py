@@ -2,22 +2,15 @@
 
 import contextlib
 import pathlib
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from data_builders import common
-from data_builders.image_list import found, lists, photos
+from data_builders.image_list import lists, photos
 from dmsrl_jax.errors import InputError
 
 _ABBREVIATED = 3  # letters at most
 _SHORT_NAMES = ('sad', 'joy')
 _CONTEMPT = ('contempt', 'contemptuous')  # an expression, though none of the seven
-_PARTS = re.compile('[A-Z]?[a-z]+|[A-Z]+')  # of a name: by capitals, digits and signs
-_SPLITS = {
-    **dict.fromkeys(('train', 'training'), 'train'),
-    **dict.fromkeys(('val', 'valid', 'validation'), 'validation'),
-    **dict.fromkeys(('test', 'testing'), 'test'),
-}
 
 
 def read(root: pathlib.Path, codes: str, drops: common.Drops) -> list[lists.Entry]:
@@ -107,52 +100,3 @@ def _rank(word: str) -> int:
     if lists.is_code(word):
         return 2
     return int(len(word) <= _ABBREVIATED and word.lower() not in _SHORT_NAMES)
-
-
-def divide(items: Sequence[found.Item]) -> dict[str, list[found.Item]]:
-    """The splits, if every image lies below a folder named after one.
-
-    Args:
-        items: images with their paths below the root as names.
-
-    Returns:
-        Images by split, `train` first; empty if folders name none.
-
-    Raises:
-        InputError: some images lie below such a folder and some do not.
-
-    Names such as `train_set`, `FER2013Test` or `PublicTest` (which is for validation) count where
-    there are several of them, `train` among them.
-    """
-    divided, outside = _divided(items, lambda word: _SPLITS.get(word.lower()))
-    if outside:
-        longer, left = _divided(items, _split_within)
-        if {'train'} < set(longer):  # else it is a word in the name of some folder
-            divided, outside = longer, left
-    if divided and outside:
-        raise InputError(
-            f'{outside[0].path} lies in none of the folders {", ".join(divided)}, and other images '
-            'do: move it into one of them, or out of manual_dir'
-        )
-    return divided
-
-
-def _divided(
-    items: Sequence[found.Item], split_of: Callable[[str], str | None]
-) -> tuple[dict[str, list[found.Item]], list[found.Item]]:
-    """Images by the split of the first of their folders that names one, and those without."""
-    divided: dict[str, list[found.Item]] = {name: [] for name in _SPLITS.values()}
-    outside: list[found.Item] = []
-    for item in items:
-        named = filter(None, map(split_of, item.name.split('/')[:-1]))
-        split = next(named, None)
-        (outside if split is None else divided[split]).append(item)
-    return {name: part for name, part in divided.items() if part}, outside
-
-
-def _split_within(word: str) -> str | None:
-    """The split that a part of a name says: `train_set`, `FER2013Train`, `val2`."""
-    parts = [part.lower() for part in _PARTS.findall(word)]
-    if 'public' in parts:
-        return 'validation'
-    return next((_SPLITS[part] for part in parts if part in _SPLITS), None)

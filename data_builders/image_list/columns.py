@@ -35,6 +35,7 @@ LABEL_COLUMNS = (
     'expression_name',
     'class_name',
 )
+SPLIT_COLUMNS = ('split', 'usage', 'subset', 'set', 'partition')
 
 
 def key(name: str) -> str:
@@ -112,6 +113,12 @@ def label(
         f'{path} has several columns that may be the label, {names}, and they do not say the same '
         'in names and in numbers: choose with --set label_column=NAME'
     )
+
+
+def split(header: Sequence[str]) -> int | None:
+    """The number of the column that names the split, or None."""
+    names = list(map(key, header))
+    return next((names.index(name) for name in SPLIT_COLUMNS if name in names), None)
 
 
 def _is_word(cell: str) -> bool:

@@ -13,7 +13,7 @@ from dmsrl_jax.expressions import NO_LABEL
 
 
 class Item(NamedTuple):
-    """One image that is kept: where it lies, its name in the list, label and subject.
+    """One image that is kept: where it lies, its name in the list, label, subject and split.
 
     Without a list the name is the path below the folder, and the label is `NO_LABEL`.
     """
@@ -22,6 +22,7 @@ class Item(NamedTuple):
     name: str
     label: int
     subject: str
+    split: str = ''
 
 
 def read(item: Item) -> bytes:
@@ -42,7 +43,7 @@ def keep_known(entries: list[lists.Entry], drops: common.Drops) -> list[lists.En
 
 
 def merge(entries: list[lists.Entry], drops: common.Drops) -> list[lists.Entry]:
-    """Keeps one line per path; none where the lines contradict each other."""
+    """Keeps the first line of a path; none where the lines contradict each other."""
     first: dict[str, lists.Entry] = {}
     contradicted = set()
     for entry in entries:
@@ -54,6 +55,8 @@ def merge(entries: list[lists.Entry], drops: common.Drops) -> list[lists.Entry]:
             drops.add('listed with different labels', entry.path)
         elif first[entry.path] is entry:
             kept.append(entry)
+        elif first[entry.path].split != entry.split:
+            drops.add('listed again with the same label for another split', entry.path)
         else:
             drops.add('listed again with the same label', entry.path)
     return kept
@@ -116,7 +119,8 @@ def locate(
         if (found := where.find(entry.path)) is None:
             missing.append(entry.path)
         else:
-            items.append(Item(found, entry.path, int(entry.label or 0), entry.subject))
+            label = int(entry.label or 0)
+            items.append(Item(found, entry.path, label, entry.subject, entry.split))
     if not items or len(missing) > len(entries) / 2:
         looked = ', '.join(map(str, folders))
         raise InputError(

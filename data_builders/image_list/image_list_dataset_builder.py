@@ -8,7 +8,15 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from data_builders import common, distributing, label_codes
-from data_builders.image_list import agreement, class_folders, columns, found, lists, photos
+from data_builders.image_list import (
+    agreement,
+    class_folders,
+    columns,
+    found,
+    lists,
+    photos,
+    splitting,
+)
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import NO_LABEL
 
@@ -16,7 +24,6 @@ NEEDS = (
     'images and a list of them (CSV with a header, or lines `path label`); with --set '
     'labels=folders images in folders named after expressions, with labels=none images alone'
 )
-_SPLITTING = ('test_fraction', 'split_seed')
 _NAME = re.compile(r'[A-Za-z][A-Za-z0-9_-]*')
 
 
@@ -85,10 +92,10 @@ def _check(values: dict[str, Any]) -> None:
 
 
 class Builder(common.CorpusBuilder):
-    """Writes train and test, the folders' or our own; all into train where there are no labels."""
+    """Writes the splits of the list or folders, or our own; without labels all into train."""
 
     MANUAL_DOWNLOAD_INSTRUCTIONS = NEEDS
-    label_note = ''
+    label_note = split_note = ''
     BUILDER_CONFIGS: ClassVar = [
         tfds.core.BuilderConfig(name='default', description='a list of images')
     ]
@@ -99,14 +106,11 @@ class Builder(common.CorpusBuilder):
         common.check_names((item.name, item.path) for item in items)
         self.total = len(items)
         if values['labels'] == 'none':
+            self.split_note = 'none: with labels=none all images are in train'
             return {'train': self._generate_examples('train', items)}
-        splits = class_folders.divide(items) if values['labels'] == 'folders' else {}
-        if splits:
-            photos.refuse(values, options(), _SPLITTING, 'folders that name the splits')
-        else:
-            splits = _hashed(items, values['test_fraction'], values['split_seed'])
+        parts, self.split_note = splitting.divide(items, values, options())
         return {
-            split: self._generate_examples(split, part) for split, part in splits.items() if part
+            split: self._generate_examples(split, part) for split, part in parts.items() if part
         }
 
     def _items(self, root: pathlib.Path, values: dict[str, Any]) -> list[found.Item]:
@@ -146,14 +150,3 @@ def _meaning(entries: list[lists.Entry], codes: str) -> str:
         return ''
     meaning = ', '.join(f'{number} {word}' for number, word in label_codes.ORDERS[codes].items())
     return f'numbers read as codes={codes}: {meaning} (--set codes=NAME for others)'
-
-
-def _hashed(
-    items: list[found.Item], test_fraction: float, seed: int
-) -> dict[str, list[found.Item]]:
-    """A fixed split by the hash of the person's name, or of the image's where there is none."""
-    splits: dict[str, list[found.Item]] = {'train': [], 'test': []}
-    for item in items:
-        fraction = common.hash_fraction(item.subject or item.name, seed)
-        splits['test' if fraction < test_fraction else 'train'].append(item)
-    return splits

@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ _CODE = re.compile(r'[+-]?\d+')
 class Entry(NamedTuple):
     """One line: `word` is its label as listed, `label` the canonical one, None for none of ours.
 
-    `path` is as `normal` gives it; `subject` is empty where the list does not name it.
+    `path` is as `normal` gives it; `subject` and `split` are empty where the list names none.
     """
 
     line: int
@@ -24,6 +25,7 @@ class Entry(NamedTuple):
     label: int | None
     word: str
     subject: str
+    split: str = ''
 
 
 def find_list(root: pathlib.Path, name: str) -> pathlib.Path:
@@ -54,7 +56,10 @@ def find_list(root: pathlib.Path, name: str) -> pathlib.Path:
             f'folders); {common.describe(root)}{packed(root)}'
         )
     names = ', '.join(path.relative_to(root).as_posix() for path in found[:8])
-    raise InputError(f'several lists found: {names}; choose with --set list=FILE')
+    raise InputError(
+        f'several lists found: {names}; choose with --set list=FILE, or join them, with a column '
+        'split where they are of train and test'
+    )
 
 
 def packed(root: pathlib.Path) -> str:
@@ -83,12 +88,13 @@ def read(path: pathlib.Path, options: Mapping[str, Any]) -> list[Entry]:
             number of the line).
     """
     entries = []
-    for line, name, word, subject in cells.read(path, options):
+    for row in cells.read(path, options):
         try:
-            label = parse_label(word, options['codes'])
+            label = parse_label(row.word, options['codes'])
         except InputError as error:
-            raise InputError(f'{path} line {line}: {error}') from error
-        entries.append(Entry(line, normal(name), label, word, subject))
+            raise InputError(f'{path} line {row.line}: {error}') from error
+        split = sys.intern(row.split)
+        entries.append(Entry(row.line, normal(row.path), label, row.word, row.subject, split))
     if not entries:
         raise InputError(f'{path} names no image')
     return entries

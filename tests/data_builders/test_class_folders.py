@@ -77,6 +77,10 @@ class TestBuild:
             ('train_set', 'val_set', 'test_set'),
             ('FER2013Train', 'FER2013Valid', 'FER2013Test'),
             ('Training', 'PublicTest', 'PrivateTest'),
+            ('trainset', 'valset', 'testset'),
+            ('traindata', 'dev', 'testdata'),
+            ('fer_test/FERTrain', 'fer_test/FERVal', 'fer_test/FERTest'),
+            ('test/train', 'test/val', 'test/test'),
         ],
     )
     def test_longer_names_of_splits(self, layouts, tmp_path, train, validation, test):
@@ -85,6 +89,9 @@ class TestBuild:
         built = layouts.build('image_list/kaggle', raw, tmp_path / 'out', labels='folders')
         found = [list(built.labels(split)) for split in ('train', 'validation', 'test')]
         assert found == [[name] for name in names]
+        note = built.report['split_note']
+        assert note.startswith('named by folders: ')
+        assert test.rpartition('/')[2] in note
 
     @pytest.mark.parametrize('folder', ['my_test_pictures', 'train_2024', 'contest'])
     def test_one_such_name_alone_says_nothing(self, layouts, tmp_path, folder):
@@ -93,6 +100,11 @@ class TestBuild:
         built = layouts.build('image_list/mine', raw, tmp_path / 'out', **options)
         assert built.labels('train') == {f'{folder}/fear/2.png': 1}
 
+    def test_one_split_alone(self, layouts, tmp_path):
+        raw = layouts.plant(tmp_path / 'raw', {'Train/fear/2.png': None})
+        built = layouts.build('image_list/mine', raw, tmp_path / 'out', labels='folders')
+        assert built.report['split_note'] == 'named by folders: Train'
+
     def test_others_are_split_by_hash(self, layouts, tmp_path):
         names = [f'{word}/{i}.png' for word in ('happy', 'sad') for i in range(20)]
         raw = layouts.plant(tmp_path / 'raw', dict.fromkeys(names))
@@ -100,6 +112,7 @@ class TestBuild:
         built = layouts.build('image_list/mine', raw, tmp_path / 'out', **options)
         assert set(built.labels('test')) == {n for n in names if common.hash_fraction(n, 3) < 0.4}
         assert set(built.all) == set(names)
+        assert built.report['split_note'].startswith('our own: the persons are not known')
 
     def test_other_expressions_are_dropped_and_counted(self, layouts, tmp_path):
         raw = layouts.plant(tmp_path / 'raw', {'contempt/1.png': None, 'fear/2.png': None})
@@ -112,6 +125,11 @@ class TestBuild:
         ('names', 'options', 'message'),
         [
             (('train/happy/1.png', 'sad/2.png'), {}, r'sad/2\.png lies in none of the folders tra'),
+            (
+                ('train/happy/1.png', 'test/train/sad/2.png'),
+                {},
+                r'sad/2\.png lies in folders of different splits \(test, train\): rename',
+            ),
             (('train/happy/1.png',), {'split_seed': 1}, 'split_seed=1 does nothing with folders t'),
             (('contempt/1.png',), {}, 'all are dropped: 1 x label contempt'),
         ],

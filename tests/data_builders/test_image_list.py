@@ -314,6 +314,72 @@ class TestBuild:
         assert sorted(corpus.labels().tolist()) == [3, 4]
 
 
+class TestSplits:
+    """Of a list that has some."""
+
+    ROWS = 'path,label,{}\n1.png,fear,Training\n2.png,sad,PublicTest\n3.png,fear,PrivateTest\n'
+
+    @pytest.mark.parametrize('column', ['split', 'Usage', 'subset'])
+    def test_a_column(self, layouts, tmp_path, column):
+        files = dict.fromkeys(('1.png', '2.png', '3.png')) | {'list.csv': self.ROWS.format(column)}
+        built = layouts.build(
+            'image_list/x', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out'
+        )
+        assert {split: list(rows) for split, rows in built.records.items()} == {
+            'train': ['1.png'], 'validation': ['2.png'], 'test': ['3.png'],
+        }  # fmt: skip
+        assert built.report['split_note'] == (
+            'named by the list: PrivateTest as test, PublicTest as validation, Training as train'
+        )
+        table = prepare_text.summary(tmp_path, built.report)
+        assert f'\nsplit: {built.report["split_note"]}\n' in table
+
+    def test_folders_in_the_paths(self, layouts, tmp_path):
+        files = {'train/1.png': None, 'test/2.png': None}
+        files['list.txt'] = ''.join(f'{name} happy\n' for name in files)
+        built = layouts.build(
+            'image_list/x', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out'
+        )
+        assert built.labels('train') == {'train/1.png': 3}
+        assert built.labels('test') == {'test/2.png': 3}
+        assert built.report['split_note'] == 'named by folders: test, train'
+
+    def test_a_column_of_other_words_says_nothing(self, tmp_path):
+        raw = folder(tmp_path / 'raw', ['1.png'], 'path,label,usage\n1.png,fear,free\n')
+        _, report, _ = prepare(tmp_path, raw, subject_pattern='.')
+        assert report['split_note'] == (
+            'our own: no person is in both parts, test_fraction=0.2, seed=0'
+        )
+
+    @pytest.mark.parametrize(
+        ('word', 'options', 'message'),
+        [
+            (
+                '',
+                {},
+                r"has the split '' for 2\.png, and others have train: .*another name for",
+            ),
+            (
+                'test',
+                {'test_fraction': 0.5},
+                r'test_fraction=0\.5 does nothing with the list th',
+            ),
+        ],
+    )
+    def test_mistakes(self, tmp_path, word, options, message):
+        text = f'path,label,split\n1.png,fear,train\n2.png,fear,{word}\n'
+        raw = folder(tmp_path / 'raw', ['1.png', '2.png'], text)
+        with pytest.raises(InputError, match=message):
+            prepare(tmp_path, raw, **options)
+
+    def test_one_image_in_two_splits(self, tmp_path):
+        text = 'path,label,split\n1.png,fear,train\n1.png,fear,test\n'
+        raw = folder(tmp_path / 'raw', ['1.png'], text)
+        _, report, _ = prepare(tmp_path, raw)
+        assert list(report['splits']) == ['train']
+        assert list(report['drops']) == ['listed again with the same label for another split']
+
+
 class TestMistakes:
     def test_half_missing_is_a_wrong_layout(self, tmp_path):
         raw = folder(tmp_path / 'raw', ['a.png'], 'a.png 3\nb.png 3\nc.png 3\n', 'list.txt')

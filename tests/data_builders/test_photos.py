@@ -43,6 +43,7 @@ class TestBuild:
         built = layouts.build('image_list/cam', camera, tmp_path / 'out', labels='none')
         assert built.report['splits'] == {'train': {'images': 4, 'classes': None}}
         assert built.report['options']['labels'] == 'none'
+        assert built.report['split_note'] == 'none: with labels=none all images are in train'
         assert built.labels('train') == dict.fromkeys(photos.find(camera, common.Drops()), NO_LABEL)
         corpus = corpora.load('image_list/cam', 'train', data_dir=tmp_path / 'out')
         assert corpus.labels().tolist() == [NO_LABEL] * 4

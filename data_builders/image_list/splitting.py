@@ -1,0 +1,148 @@
+"""Which split an image belongs to: by a column of the list, by folders, or by a hash."""
+
+import functools
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from data_builders import common, splits
+from data_builders.image_list import found, photos
+from dmsrl_jax.errors import InputError
+
+_SHOWN = 6
+_PARTS = re.compile('[A-Z]+(?![a-z])|[A-Z]?[a-z]+')  # of a name: by capitals, digits and signs
+_EXACT = {
+    **dict.fromkeys(('train', 'training'), 'train'),
+    **dict.fromkeys(('val', 'valid', 'validation'), 'validation'),
+    **dict.fromkeys(('test', 'testing'), 'test'),
+}
+_WITHIN = {
+    **{f'{word}{end}': split for word, split in _EXACT.items() for end in ('', 'set', 'data')},
+    **{'dev': 'validation', 'publictest': 'validation', 'privatetest': 'test'},
+}
+
+
+class _Reading(NamedTuple):
+    """Images by split, the words that say it, and images without a split or with two."""
+
+    parts: dict[str, list[found.Item]]
+    words: dict[str, str]
+    without: list[found.Item]
+    torn: list[found.Item]
+
+
+def divide(
+    items: Sequence[found.Item],
+    values: Mapping[str, Any],
+    table: Mapping[str, tuple[type, Any, str]],
+) -> tuple[dict[str, list[found.Item]], str]:
+    """The splits that a list or folders name if they do so for every image, or else our own.
+
+    Folders that all images share say nothing, unless no other folder does. Longer names such as
+    `train_set`, `testdata` or `PublicTest` (which is for validation) count where there are several
+    of them, one of train among them.
+
+    Args:
+        items: images, with the list's word for the split, if it has one, and paths as names.
+        values: options by name.
+        table: all options, as `photos.refuse` takes them.
+
+    Returns:
+        Images by split, `train` first, and where the splits come from, for the report.
+
+    Raises:
+        InputError: some images have a split and some do not; folders name two for one image; an
+            option for our own split is given beside others.
+    """
+    for reading, what in ((_by_list(items), 'the list'), (_by_folders(items), 'folders')):
+        if reading.parts:
+            _check(reading, what)
+            photos.refuse(values, table, tuple(splits.OPTIONS), f'{what} that name the splits')
+            parts = {name: reading.parts[name] for name in _EXACT.values() if name in reading.parts}
+            return parts, f'named by {what}: {_words(reading)}'
+    note = splits.NOTE if all(item.subject for item in items) else splits.NOTE_IMAGES
+    hashed = _hashed(items, values['test_fraction'], values['split_seed'])
+    return hashed, note.format(**values)
+
+
+def _by_list(items: Sequence[found.Item]) -> _Reading:
+    return _read(items, lambda item: [item.split], _within)
+
+
+def _by_folders(items: Sequence[found.Item]) -> _Reading:
+    folders = [name.split('/') for name in {item.name.rpartition('/')[0] for item in items}]
+    shared = len(os.path.commonprefix(folders))
+    exact = _read(items, lambda item: item.name.split('/')[shared:-1], _exact)
+    if exact.without:
+        longer = _read(items, lambda item: item.name.split('/')[shared:-1], _within)
+        if {'train'} < set(longer.parts):  # else it is a word in the name of some folder
+            return longer
+    return exact if exact.parts else _read(items, lambda item: item.name.split('/')[:-1], _exact)
+
+
+def _read(
+    items: Iterable[found.Item],
+    words_of: Callable[[found.Item], Iterable[str]],
+    split_of: Callable[[str], str | None],
+) -> _Reading:
+    reading = _Reading({}, {}, [], [])
+    for item in items:
+        named = {word: split for word in words_of(item) if (split := split_of(word))}
+        for split in list(named.values())[-1:]:
+            reading.parts.setdefault(split, []).append(item)
+        if len(set(named.values())) != 1:
+            (reading.torn if named else reading.without).append(item)
+        reading.words.update(named)
+    return reading
+
+
+def _exact(word: str) -> str | None:
+    return _EXACT.get(word.lower())
+
+
+@functools.cache
+def _within(word: str) -> str | None:
+    """The split that a part of a name says: `train_set`, `FER2013Train`, `val2`."""
+    parts = [part.lower() for part in _PARTS.findall(word)]
+    if 'public' in parts:
+        return 'validation'
+    return next((_WITHIN[part] for part in parts if part in _WITHIN), None)
+
+
+def _check(reading: _Reading, what: str) -> None:
+    for item in reading.torn[:1]:
+        raise InputError(
+            f'{item.path} lies in folders of different splits ({_words(reading)}): rename those '
+            'that are not its split'
+        )
+    for item in reading.without[:1]:
+        if what == 'folders':
+            raise InputError(
+                f'{item.path} lies in none of the folders {", ".join(reading.words)}, and other '
+                'images do: move it into one of them, or out of manual_dir, or name the splits of '
+                'all images in a list with a column split'
+            )
+        raise InputError(
+            f'the list has the split {item.split!r} for {item.name}, and others have '
+            f'{_words(reading)}: mend it, or give the column another name for a split of our own'
+        )
+
+
+def _words(reading: _Reading) -> str:
+    words = [
+        word if word.lower() == split else f'{word} as {split}'
+        for word, split in sorted(reading.words.items())
+    ]
+    return ', '.join(words[:_SHOWN]) + (', ...' if len(words) > _SHOWN else '')
+
+
+def _hashed(
+    items: Iterable[found.Item], test_fraction: float, seed: int
+) -> dict[str, list[found.Item]]:
+    """A fixed split by the hash of the person's name, or of the image's where there is none."""
+    parts: dict[str, list[found.Item]] = {'train': [], 'test': []}
+    for item in items:
+        fraction = common.hash_fraction(item.subject or item.name, seed)
+        parts['test' if fraction < test_fraction else 'train'].append(item)
+    return parts
