@@ -12,9 +12,11 @@ from dmsrl_jax.errors import InputError
 
 # How image files are called, where a folder is looked through.
 SUFFIXES = (
+    '.avif',
     '.bmp',
     '.gif',
     '.jfif',
+    '.jp2',
     '.jpeg',
     '.jpg',
     '.pgm',
