@@ -27,12 +27,12 @@ def read(root: pathlib.Path, codes: str, drops: common.Drops) -> list[lists.Entr
         code.
 
     Raises:
-        InputError: there is no image, or one lies in no such folder, or below two that mean
-            different expressions in the same way; some lie in folders with names and some in
-            numbered ones.
+        InputError: there is no image, or an archive; an image lies in no such folder, or below two
+            that mean different expressions in the same way; some lie in folders with names and some
+            in numbered ones.
     """
     entries: list[lists.Entry] = []
-    for name in photos.find(root, drops):
+    for name in photos.find(root, drops, unpacked=True):
         labels = _labels(name.split('/')[-2::-1], codes)
         if not labels:
             raise InputError(

@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data_builders import common, trees
+from data_builders import archives, common, trees
 from data_builders.image_list import lists
 from dmsrl_jax.data import images
 from dmsrl_jax.errors import InputError
@@ -51,28 +51,37 @@ def refuse(
             )
 
 
-def find(root: pathlib.Path, drops: common.Drops) -> list[str]:
+def find(root: pathlib.Path, drops: common.Drops, *, unpacked: bool = False) -> list[str]:
     """Finds the images of a folder, however deep; hidden files and folders are not looked at.
 
     Args:
         root: the folder.
         drops: told the files that are no images by their names.
+        unpacked: whether an archive beside the images is refused.
 
     Returns:
         Paths below `root`, sorted.
 
     Raises:
-        InputError: there is no image.
+        InputError: there is no image, or an archive that should have been unpacked.
     """
-    found = []
+    found, packed = [], []
     for name in sorted(trees.walk(root)):
         if name.lower().endswith(images.SUFFIXES):
             found.append(name)
+        elif archives.kind_of(name):
+            packed.append(name)
+            drops.add('archive that was not opened: unpack it', name)
         else:
             drops.add('no image by its name', name)
     if not found:
         raise InputError(
             f'no image below {root} (looked for {" ".join(images.SUFFIXES)}); '
             f'{common.describe(root)}{lists.packed(root)}'
+        )
+    if packed and unpacked:
+        raise InputError(
+            f'{root / packed[0]} is not opened for image_list, and a split or a class may lie in '
+            'it: unpack it, and move it out of manual_dir'
         )
     return found

@@ -28,9 +28,22 @@ class TestFind:
             'no image by its name': {'count': 2, 'examples': ['film.mp4', 'list.csv']}
         }
 
-    def test_jfif_is_jpeg(self, layouts, tmp_path):
-        raw = layouts.plant(tmp_path / 'raw', {'a.jfif': layouts.draw('a', kind='JPEG')})
-        assert photos.find(raw, common.Drops()) == ['a.jfif']
+    @pytest.mark.parametrize(
+        ('name', 'kind'), [('a.jfif', 'JPEG'), ('a.jp2', 'JPEG2000'), ('A.AVIF', 'AVIF')]
+    )
+    def test_rarer_names(self, layouts, tmp_path, name, kind):
+        raw = layouts.plant(tmp_path / 'raw', {name: layouts.draw('a', kind=kind)})
+        built = layouts.build('image_list/rare', raw, tmp_path / 'out', labels='none')
+        assert list(built.all) == [name]
+
+    def test_archives_are_told_or_refused(self, layouts, camera):
+        layouts.pack(camera / 'DCIM/more.zip', {'x.png': None})
+        drops = common.Drops()
+        photos.find(camera, drops)
+        reason = 'archive that was not opened: unpack it'
+        assert drops.as_dict()[reason]['examples'] == ['DCIM/more.zip']
+        with pytest.raises(InputError, match=r'DCIM/more\.zip is not opened .*: unpack it, and mo'):
+            photos.find(camera, drops, unpacked=True)
 
     def test_no_image(self, layouts, tmp_path):
         layouts.plant(tmp_path / 'raw', {'IMG_1.HEIC': 'x'})
