@@ -303,6 +303,21 @@ class TestBuild:
         _, report, _ = prepare(tmp_path, raw)
         assert report['splits']['train']['images'] == 1
 
+    @pytest.mark.parametrize(
+        ('listed', 'name'),
+        [('Zo\u00eb.png', 'Zoe\u0308.png'), ('S/A.PNG', 's/a.png'), ('s/a', 'S/a.png')],
+    )
+    def test_names_that_are_written_otherwise(self, tmp_path, listed, name):
+        raw = folder(tmp_path / 'raw', [name], f'path,label\n{listed},fear\n')
+        prepare(tmp_path, raw, test_fraction=0.0)
+        corpus = corpora.load('image_list/x', 'train', data_dir=tmp_path / 'out')
+        assert (corpus[0]['file'], corpus[0]['image']) == (listed, picture(0))
+
+    def test_a_name_that_two_files_nearly_have(self, tmp_path):
+        raw = folder(tmp_path / 'raw', ['a.png', 'a.jpg'], 'path,label\nA,fear\n')
+        with pytest.raises(InputError, match=r'a\.\w+ or .*a\.\w+, and they differ: write in the'):
+            prepare(tmp_path, raw)
+
     def test_builds_through_the_library_alone(self, tmp_path):
         """As `tfds build` does: no options, its own manual folder."""
         raw = folder(tmp_path / 'raw', ['a.png', 'b.png'], 'a.png 3\nb.png 4\n', 'list.txt')

@@ -28,13 +28,10 @@ class TestFind:
             'no image by its name': {'count': 2, 'examples': ['film.mp4', 'list.csv']}
         }
 
-    @pytest.mark.parametrize(
-        ('name', 'kind'), [('a.jfif', 'JPEG'), ('a.jp2', 'JPEG2000'), ('A.AVIF', 'AVIF')]
-    )
-    def test_rarer_names(self, layouts, tmp_path, name, kind):
-        raw = layouts.plant(tmp_path / 'raw', {name: layouts.draw('a', kind=kind)})
-        built = layouts.build('image_list/rare', raw, tmp_path / 'out', labels='none')
-        assert list(built.all) == [name]
+    @pytest.mark.parametrize('name', ['a.jfif', 'a.jp2', 'A.AVIF'])
+    def test_rarer_names(self, layouts, tmp_path, name):
+        raw = layouts.plant(tmp_path / 'raw', {name: 'x'})
+        assert photos.find(raw, common.Drops()) == [name]
 
     def test_archives_are_told_or_refused(self, layouts, camera):
         layouts.pack(camera / 'DCIM/more.zip', {'x.png': None})
