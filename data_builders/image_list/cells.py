@@ -1,13 +1,19 @@
 """The cells of a list that count: of `path code` lines, or of CSV with a header."""
 
+import codecs
 import csv
 import io
+import operator
 import pathlib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from data_builders.image_list import columns
+from dmsrl_jax.data import images
 from dmsrl_jax.errors import InputError
+
+_EXCEL = re.compile(r'\A"?sep=."?(?=\r?\n)')  # names the delimiter
 
 
 class Row(NamedTuple):
@@ -33,7 +39,7 @@ def read(path: pathlib.Path, options: Mapping[str, Any]) -> Iterator[Row]:
     Raises:
         InputError: not text, no such column, too few cells.
     """
-    text = _text(path)
+    text = _EXCEL.sub('', _text(path))
     first = next((line for line in text.splitlines() if line.strip()), '')
     delimiter = max('\t;,', key=first.count)
     header = {columns.key(cell) for cell in first.split(delimiter)}
@@ -42,26 +48,40 @@ def read(path: pathlib.Path, options: Mapping[str, Any]) -> Iterator[Row]:
     if tabular and delimiter in first:
         yield from _csv_rows(path, text, delimiter, options)
     else:
-        yield from _line_rows(path, text)
+        named = first.rpartition(delimiter)[0].strip().lower().endswith(images.SUFFIXES)
+        yield from _line_rows(path, text, delimiter if named else None)
 
 
 def _text(path: pathlib.Path) -> str:
+    data = path.read_bytes()
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return path.read_text(encoding='utf-8-sig')
+        return data.decode('utf-16' if wide else 'utf-8-sig')
     except UnicodeDecodeError as error:
-        raise InputError(f'{path} is not a text file ({error}); --set list=FILE') from error
+        raise InputError(
+            f'{path} is not a text file in UTF-8 ({error}): save it as UTF-8, or name another with '
+            '--set list=FILE'
+        ) from error
 
 
-def _line_rows(path: pathlib.Path, text: str) -> Iterator[Row]:
+def _line_rows(path: pathlib.Path, text: str, delimiter: str | None) -> Iterator[Row]:
+    start = True
     for number, line in enumerate(text.splitlines(), start=1):
-        parts = line.rsplit(maxsplit=1)
-        if len(parts) == 2:
-            yield Row(number, parts[0].strip(), parts[1])
-        elif parts:
+        parts = [part.strip() for part in line.strip().rsplit(delimiter, maxsplit=1)]
+        header, start = start and _is_header(parts), start and not line.strip()
+        if len(parts) == 2 and not header:
+            yield Row(number, *parts)
+        elif line.strip() and not header:
             raise InputError(
                 f'{path} line {number}: expected `path label` (or CSV with a header that names '
                 f'the columns), found {line.strip()[:80]!r}'
             )
+
+
+def _is_header(parts: Sequence[str]) -> bool:
+    """Whether a line `path label` is the names of two columns."""
+    known = [[*map(columns.key, columns.PATH_COLUMNS)], [*map(columns.key, columns.LABEL_COLUMNS)]]
+    return len(parts) == 2 and all(map(operator.contains, known, map(columns.key, parts)))
 
 
 def _csv_rows(
@@ -104,7 +124,7 @@ def lines(
     Raises:
         InputError: a cell is far too long.
     """
-    reader = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, skipinitialspace=True)
     start = 0
     try:
         for row in reader:

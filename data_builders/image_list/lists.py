@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 from data_builders import archives, common, label_codes
 from data_builders.image_list import cells
 from dmsrl_jax import expressions
+from dmsrl_jax.data import images
 from dmsrl_jax.errors import InputError
 
+_FLOAT = re.compile(r'(?<=\d)\.0*$')  # pandas writes whole numbers so where one is missing
 _CODE = re.compile(r'[+-]?\d+')
 
 
@@ -89,15 +91,24 @@ def read(path: pathlib.Path, options: Mapping[str, Any]) -> list[Entry]:
     """
     entries = []
     for row in cells.read(path, options):
+        word = _FLOAT.sub('', row.word)
         try:
-            label = parse_label(row.word, options['codes'])
+            label = parse_label(word, options['codes'])
         except InputError as error:
-            raise InputError(f'{path} line {row.line}: {error}') from error
+            hint = _turned(row.word)
+            raise InputError(f'{path} line {row.line}: {hint or error}') from error
         split = sys.intern(row.split)
-        entries.append(Entry(row.line, normal(row.path), label, row.word, row.subject, split))
+        entries.append(Entry(row.line, normal(row.path), label, word, row.subject, split))
     if not entries:
         raise InputError(f'{path} names no image')
     return entries
+
+
+def _turned(word: str) -> str:
+    """What to say of a label that is called like an image."""
+    if not word.lower().endswith(images.SUFFIXES):
+        return ''
+    return f'{word!r} stands where the label should: each line is `path label`, the path first'
 
 
 def normal(path: str) -> str:

@@ -78,7 +78,9 @@ def _by_folders(items: Sequence[found.Item]) -> _Reading:
         longer = _read(items, lambda item: item.name.split('/')[shared:-1], _within)
         if {'train'} < set(longer.parts):  # else it is a word in the name of some folder
             return longer
-    return exact if exact.parts else _read(items, lambda item: item.name.split('/')[:-1], _exact)
+    if exact.parts or any(item.name.startswith('/') for item in items[:1]):
+        return exact  # what is above the user's folder says nothing
+    return _read(items, lambda item: item.name.split('/')[:-1], _exact)
 
 
 def _read(

@@ -74,6 +74,24 @@ class TestLists:
         assert entry.label == 5
 
     @pytest.mark.parametrize(
+        ('name', 'text'),
+        [
+            ('list.csv', '"image", "label"\n"a b.png", "fear"\n'),
+            ('list.csv', 'sep=;\r\nimage;label\r\na b.png;fear\r\n'),
+            ('list.csv', 'image,label\na b.png,1.0\n'),
+            ('list.txt', 'a b.png, fear\n'),
+            ('list.txt', 'a b.png;1\n'),
+            ('list.txt', '\nimage label\na b.png fear\n'),
+        ],
+    )
+    @pytest.mark.parametrize('encoding', ['utf-8', 'utf-16'])
+    def test_forms(self, tmp_path, name, text, encoding):
+        (tmp_path / name).write_bytes(text.encode(encoding))
+        (entry,) = lists.read(tmp_path / name, DEFAULTS)
+        assert (entry.path, entry.label) == ('a b.png', 1)
+        assert entry.line == len(text.splitlines())
+
+    @pytest.mark.parametrize(
         ('codes', 'label'), [('canonical', 1), ('raf', 0), ('fer2013', 2), ('affectnet', 3)]
     )
     def test_codes_in_a_csv(self, tmp_path, codes, label):
@@ -130,6 +148,7 @@ class TestLists:
             ('image,emotion\n', {}, 'names no image'),
             ('', {}, 'names no image'),
             ('a.png\n', {}, 'line 1: expected `path label`'),
+            ('fear a.png\n', {}, r"line 1: 'a\.png' stands where .* `path label`, the path first"),
         ],
     )
     def test_mistakes_name_the_line(self, tmp_path, text, options, message):
@@ -137,8 +156,8 @@ class TestLists:
             read(tmp_path, text, **options)
 
     def test_binary_file(self, tmp_path):
-        (tmp_path / 'list.csv').write_bytes(b'\xff\xfe\x00\x80')
-        with pytest.raises(InputError, match='not a text file'):
+        (tmp_path / 'list.csv').write_bytes(b'\x89PNG\x00\xfc')
+        with pytest.raises(InputError, match=r'not a text file in UTF-8 .*: save it as UTF-8'):
             lists.read(tmp_path / 'list.csv', DEFAULTS)
 
 
@@ -358,6 +377,12 @@ class TestSplits:
         assert built.labels('train') == {'train/1.png': 3}
         assert built.labels('test') == {'test/2.png': 3}
         assert built.report['split_note'] == 'named by folders: test, train'
+
+    def test_folders_above_the_users_say_nothing(self, tmp_path):
+        place = folder(tmp_path / 'train', ['1.png'], '', images='x') / 'x'
+        (tmp_path / 'train/list.csv').write_text(f'path,label\n{place}/1.png,fear\n')
+        _, report, _ = prepare(tmp_path, tmp_path / 'train')
+        assert report['split_note'].startswith('our own')
 
     def test_a_column_of_other_words_says_nothing(self, tmp_path):
         raw = folder(tmp_path / 'raw', ['1.png'], 'path,label,usage\n1.png,fear,free\n')
