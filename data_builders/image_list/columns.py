@@ -102,6 +102,8 @@ def label(
     if len(found) == 1:
         return found[0]
     seen = {tuple(row[n].strip() for n in found) for row in rows() if len(row) > max(found)}
+    if not seen:
+        return found[0]
     columns = dict(zip(found, zip(*seen, strict=True), strict=False))
     worded = [number for number, cells in columns.items() if all(map(_is_word, cells))]
     if len(worded) == 1:

@@ -146,6 +146,7 @@ class TestLists:
             ('image,emotion\na.png,fear\n', {'path_column': 'pic'}, "no column 'pic'"),
             ('image,emotion\na.png,fear\n', {'subject_column': 'who'}, "no column 'who'"),
             ('image,emotion\n', {}, 'names no image'),
+            ('image,emotion,label\n', {}, 'names no image'),
             ('', {}, 'names no image'),
             ('a.png\n', {}, 'line 1: expected `path label`'),
             ('fear a.png\n', {}, r"line 1: 'a\.png' stands where .* `path label`, the path first"),
