@@ -39,7 +39,8 @@ def divide(
 ) -> tuple[dict[str, list[found.Item]], str]:
     """The splits that a list or folders name if they do so for every image, or else our own.
 
-    Folders that all images share say nothing, unless no other folder does. Longer names such as
+    Folders that all images share say nothing, unless no other folder does and labels are read off
+    folders, too: a list of images in `train/` alone has no other to test on. Longer names such as
     `train_set`, `testdata` or `PublicTest` (which is for validation) count where there are several
     of them, one of train among them.
 
@@ -56,7 +57,8 @@ def divide(
             option for our own split is given beside others.
     """
     for reading, what in ((_by_list(items), 'the list'), (_by_folders(items), 'folders')):
-        if reading.parts:
+        single = what == 'folders' and len(reading.parts) == 1 and not reading.without
+        if reading.parts and not (single and values['labels'] == 'list'):
             _check(reading, what)
             photos.refuse(values, table, tuple(splits.OPTIONS), f'{what} that name the splits')
             parts = {name: reading.parts[name] for name in _EXACT.values() if name in reading.parts}

@@ -18,7 +18,8 @@ PROTOCOLS = {
     'aligned': "the owners' aligned faces, 100x100; train and test are the owners'",
     'original': "whole pictures cut by the owners' boxes; train and test are the owners'",
 }
-_OTHERS = r'[^/]*compound[^/]*'  # the sister set has files of the same names
+# The sister set has files of the same names; a folder around both is not it.
+_OTHERS = r'(?![^/]*basic)[^/]*compound[^/]*'
 _NOT_WHOLE = rf'{_OTHERS}|[^/]*aligned[^/]*'  # aligned faces are called like whole ones, too
 _ID = r'(?P<id>(?:train|test)_\d+)'
 # The owners' form and those of copies, each before the ones behind it.

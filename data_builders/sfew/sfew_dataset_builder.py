@@ -23,7 +23,7 @@ _PICTURES = {
     'frames': rf'{{part}}(?:/[^/]+)?/{_CLASS}/{_IMAGE}',
 }
 _NEW = rf'{{part}}_Aligned_Faces_new/(?:[^/]*/)?{_CLASS}/{_IMAGE}'
-_NOT_FRAMES = r'[^/]*(?:Aligned|LPQ|PHOG|Feature)[^/]*'
+_NOT_FRAMES = r'[^/]*Aligned[^/]*|(?!SFEW)[^/]*(?:LPQ|PHOG|Feature)[^/]*'
 _SPLITS = {'Train': 'train', 'Val': 'validation'}
 # surprise, fear, disgust, happiness, sadness, anger, neutral
 _FRAMES = {'train': (96, 98, 66, 198, 172, 178, 150), 'validation': (57, 47, 23, 73, 73, 77, 86)}

@@ -178,6 +178,8 @@ def match(
         Reinhard et al., Color Transfer between Images, IEEE Computer Graphics and Applications
         21(5), 2001 (there in another colour space, with a deviation of each channel).
     """
+    chex.assert_type([images, references], float)
+    chex.assert_equal_shape_prefix([images, references], 1)
     mean_x, deviation_x = _moments(images)
     mean_y, deviation_y = _moments(references)
     changed = (images - mean_x) * (deviation_y / deviation_x) + mean_y

@@ -19,6 +19,7 @@ from dmsrl_jax.losses.mutual_information import (
     jensen_shannon_objective,
     mine_loss,
     mutual_information_bound,
+    nwj_loss,
     shuffled_pairs,
 )
 
@@ -41,5 +42,6 @@ __all__ = [
     'margin_metric_loss',
     'mine_loss',
     'mutual_information_bound',
+    'nwj_loss',
     'shuffled_pairs',
 ]

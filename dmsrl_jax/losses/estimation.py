@@ -28,7 +28,7 @@ class MIEstimate(NamedTuple):
 
     Attributes:
         estimate: scalar, the bound over all held-out pairs.
-        history: [steps] the bound on each training batch, before its update.
+        history: [steps] the bound on each training batch, before its update (see `nwj_loss`).
         batches: [K] the bound on each held-out batch alone; its spread is what one batch can tell.
     """
 
@@ -103,8 +103,13 @@ def estimate_mutual_information(
     """
     x, y = jnp.asarray(x), jnp.asarray(y)
     kept = _check(x, y, bound, critic, marginal, steps, batch_size, held_out, hidden)
-    if not 0 < learning_rate < math.inf:
-        raise InputError(f'learning_rate must be a positive number, got {learning_rate}')
+    if not (0 < learning_rate < math.inf and 0 < tau < math.inf and 0 < ema_rate <= 1):
+        raise InputError(
+            'learning_rate and tau must be positive numbers, and ema_rate in (0, 1]; got '
+            f'{learning_rate}, {tau} and {ema_rate}'
+        )
+    if embedding < 1:
+        raise InputError(f'embedding must be at least 1, got {embedding}')
     y, categorical = _columns(y)
     x = x.reshape(x.shape[0], -1).astype(jnp.float32)
     batch_size = min(batch_size, kept, x.shape[0] - kept)
@@ -265,6 +270,9 @@ def _objective(
         return -bounds.jensen_shannon_objective(joint, marginal), (value, average)
     if options.bound in ('club', 'barber_agakov'):
         return -joint.mean(), (value, average)
+    if options.bound == 'nwj':
+        loss = bounds.nwj_loss(joint, marginal)
+        return loss, (-loss, average)
     return -value, (value, average)
 
 

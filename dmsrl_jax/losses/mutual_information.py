@@ -28,6 +28,7 @@ BOUNDS = ('dv', 'mine', 'nwj', 'js', 'smile', 'infonce', 'club', 'barber_agakov'
 
 # exp of a float32 leaves its range at 88; the moving average of MINE stays within exp(+-80).
 _LOG_AVERAGE_LIMIT = 80.0
+_NWJ_LINEAR = 10.0  # where `nwj_loss` goes on as a straight line
 
 
 def mutual_information_bound(
@@ -111,7 +112,7 @@ def mine_loss(
     log_batch = _log_mean_exp(marginal)
     clipped = jnp.clip(jax.lax.stop_gradient(log_batch), -_LOG_AVERAGE_LIMIT, _LOG_AVERAGE_LIMIT)
     batch = jnp.exp(clipped)
-    average = jax.lax.stop_gradient(average).astype(batch.dtype)
+    average = jax.lax.stop_gradient(jnp.asarray(average, batch.dtype))
     average = jnp.where(average > 0, (1 - rate) * average + rate * batch, batch)
     value = jax.lax.stop_gradient(joint.mean() - log_batch)
     # d log_batch = E exp(T) dT / batch, so the factor batch / average swaps the denominator.
@@ -119,6 +120,27 @@ def mine_loss(
     # Brackets: the surrogate may be thousands of times the value, whose digits it would swallow.
     loss = -(value + (surrogate - jax.lax.stop_gradient(surrogate)))
     return loss, (value, average)
+
+
+def nwj_loss(joint: jax.Array, marginal: jax.Array) -> jax.Array:
+    """Minus the NWJ bound, whose gradient stays finite however large the scores are.
+
+        -E_J T + f(log E_M exp(T - 1)),   f(z) = exp(z) up to z = 10, its tangent there beyond
+
+    A critic that overshoots in its first steps would end as NaN: exp leaves float32 at 88.
+
+    Args:
+        joint: [N] scores of joint pairs.
+        marginal: [M] scores of pairs from the product of marginals.
+
+    Returns:
+        Scalar, nats; minus `mutual_information_bound(..., bound='nwj')` for z up to 10.
+    """
+    chex.assert_rank([joint, marginal], 1)
+    joint, marginal = _accumulable(joint), _accumulable(marginal)
+    log_mean = _log_mean_exp(marginal) - 1
+    near = jnp.exp(jnp.minimum(log_mean, _NWJ_LINEAR))
+    return near * (1 + jnp.maximum(log_mean - _NWJ_LINEAR, 0)) - joint.mean()
 
 
 def jensen_shannon_objective(joint: jax.Array, marginal: jax.Array) -> jax.Array:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dmsrl_jax.errors import InputError
 from dmsrl_jax.losses import cross_entropy as cross_entropy
 
 Params = dict[str, Any]
@@ -98,6 +99,28 @@ class Method:
     def updates(self) -> dict[str, int]:
         """How many phases, each an optimiser update per step, train each parameter group."""
         return dict(collections.Counter(group for phase in self.phases for group in phase.groups))
+
+
+def check_groups(method: Method, extra: Params) -> None:
+    """Refuses a method whose parameters and phases do not fit together.
+
+    Args:
+        method: the method.
+        extra: what its `init` gives.
+
+    Raises:
+        InputError: a phase trains a group that does not exist, or `init` gives one of the model's.
+    """
+    if taken := sorted(set(extra) & set(MODEL_GROUPS)):
+        raise InputError(f'Method.init gives {", ".join(taken)}, which the model has already')
+    known = {*MODEL_GROUPS, *extra}
+    for phase in method.phases:
+        if isinstance(phase.groups, str):
+            raise InputError(f'Phase.groups must be a tuple of names, got {phase.groups!r}')
+    if unknown := sorted(set(method.updates()) - known):
+        raise InputError(
+            f'a phase trains {", ".join(unknown)}; there are {", ".join(sorted(known))}'
+        )
 
 
 def _classification(

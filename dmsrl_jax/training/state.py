@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dmsrl_jax.methods.base import MODEL_GROUPS, Method
+from dmsrl_jax.methods.base import MODEL_GROUPS, Method, check_groups
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -60,6 +60,9 @@ def create(
 
     Returns:
         The state at step 0.
+
+    Raises:
+        InputError: the method's parameters and phases do not fit together.
     """
     key_model, key_method, key_run = jax.random.split(key, 3)
     if variables is None:
@@ -67,6 +70,7 @@ def create(
         variables = jax.jit(model.init)(key_model, images)
     # Compiled as a whole: one small program instead of one for each operation.
     extra = jax.jit(method.init, static_argnums=(1, 2))(key_method, model.feature_dim, num_classes)
+    check_groups(method, extra)
     params = {**variables['params'], **extra}
     return TrainState(
         step=jnp.zeros((), jnp.int32),

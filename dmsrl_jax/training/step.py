@@ -118,7 +118,7 @@ def _gradients(
             )
 
         (loss, (metrics, new)), grads = jax.value_and_grad(loss_fn, has_aux=True)(trained)
-        return new, (grads, {'loss': loss, **metrics})
+        return new, (grads, {**metrics, 'loss': loss})
 
     count = settings.accumulate
     # Sample i goes to micro-batch i mod count, on however many devices it lies.

@@ -379,6 +379,14 @@ class TestSplits:
         assert built.labels('test') == {'test/2.png': 3}
         assert built.report['split_note'] == 'named by folders: test, train'
 
+    def test_one_folder_of_all_images_leaves_some_to_test_on(self, layouts, tmp_path):
+        files = dict.fromkeys(f'train/{n}.png' for n in range(12))
+        files['list.txt'] = ''.join(f'{name} happy\n' for name in files)
+        raw = layouts.plant(tmp_path / 'raw', files)
+        built = layouts.build('image_list/x', raw, tmp_path / 'out')
+        assert set(built.records) == {'train', 'test'}
+        assert built.report['split_note'].startswith('our own')
+
     def test_folders_above_the_users_say_nothing(self, tmp_path):
         place = folder(tmp_path / 'train', ['1.png'], '', images='x') / 'x'
         (tmp_path / 'train/list.csv').write_text(f'path,label\n{place}/1.png,fear\n')

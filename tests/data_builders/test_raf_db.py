@@ -54,6 +54,15 @@ def compound():
     }
 
 
+def test_a_folder_around_both_sets(layouts, tmp_path):
+    files = aligned() | {'basic/EmoLabel/list_patition_label.txt': listing()} | compound()
+    files = {f'RAF-DB (basic+compound)/{path}': data for path, data in files.items()}
+    built = layouts.build(
+        'raf_db/aligned', layouts.plant(tmp_path / 'raw', files), tmp_path / 'out'
+    )
+    assert built.labels('train') | built.labels('test') == LABELS
+
+
 @pytest.fixture(scope='module')
 def folder(layouts, tmp_path_factory):
     root = tmp_path_factory.mktemp('raf')

@@ -110,7 +110,9 @@ def test_frames_may_be_called_jpeg(layouts, tmp_path):
     assert built.labels('train') == expected('Train', (1,), 'JPEG')
 
 
-@pytest.mark.parametrize('top', ['SFEW/{}', 'SFEW/{0}/{0}', 'SFEW/{}/imgs'])
+@pytest.mark.parametrize(
+    'top', ['SFEW/{}', 'SFEW/{0}/{0}', 'SFEW/{}/imgs', 'SFEW_2.0_with_LPQ_PHOG_Features/{}']
+)
 def test_whole_frames(layouts, tmp_path, top):
     files = pictures(top.format('Train'), (1,), 'jpg') | pictures(top.format('Val'), (2,))
     files |= pictures('SFEW/Train/Train_Aligned_Faces', (8,))

@@ -124,6 +124,16 @@ def test_pair_and_demo_name_their_corpora():
     assert (config.source, config.target) == ('synthetic_faces/studio', 'synthetic_faces/wild')
 
 
+def test_the_settings_that_were_chosen():  # docs/choices.md says how
+    config = pair.get_config('a,b')
+    assert (config.model.statistics, config.augment.match, config.average) == ('joint', 0.5, True)
+    groups = config.optimizer.groups
+    assert [groups[name].weight_decay for name in ('critic', 'centers')] == [5e-4, 5e-4]
+    method = config.dmsrl
+    assert (method.alpha, method.beta, method.margin, method.cross_weight) == (2, 0.1, 1, 10)
+    assert (method.threshold, method.alignment, method.teacher) == (0.9, 0.5, True)
+
+
 def test_adaptation_is_shorter_than_training_from_the_start():
     lengths = [
         [from_config.length(config.get_config('a,b'), batches) for batches in (3, 75)]
@@ -203,7 +213,7 @@ def test_the_releases_centers_and_images():
     assert all(groups[name].to_dict() == {'multiplier': 1.0} for name in ('backbone', 'critic'))
     centers = {**config.optimizer, **groups.centers}
     assert (centers['learning_rate'], centers['momentum'], centers['nesterov']) == (1.0, 0.9, True)
-    assert centers['weight_decay'] == 5e-4
+    assert (centers['weight_decay'], centers['schedule']) == (5e-4, 'constant')
     recipe = augment.recipe('none', **config.augment.source)
     assert recipe == augment.recipe('release', bgr=True)
     assert augment.stored_size(config.image_size, recipe) == 256

@@ -76,10 +76,14 @@ def test_the_batch_size_and_the_way_to_name_images_change_nothing(tiny_run, face
         )
 
 
-@pytest.mark.parametrize(('domain', 'number'), [('source', 0), ('target', 1)])
+@pytest.mark.parametrize(
+    ('domain', 'number'),
+    [(['--domain', 'source'], 0), (['--domain', 'target'], 1), ([], 1)],
+    ids=['source', 'target', 'default'],
+)
 def test_domain_chooses_the_statistics(tiny_run, faces, tmp_path, domain, number):
     written = tmp_path / 'found.json'
-    call('--workdir', tiny_run, '--domain', domain, '--json', written, faces / '0.jpg')
+    call('--workdir', tiny_run, *domain, '--json', written, faces / '0.jpg')
     (entry,) = json.loads(written.read_text())['images']
     restored = restore.restore_model(tiny_run)
     image = images.decode((faces / '0.jpg').read_bytes(), restored.config.image_size)[None]

@@ -50,6 +50,16 @@ class TestKnownAnswers:
         independent = _estimate(*_gaussians(1, 0.0), bound=bound).estimate
         assert float(independent) == pytest.approx(0, abs=0.1)
 
+    def test_a_critic_that_overshoots_at_first_comes_back(self):
+        # One column and the default widths: scores of 100 and more after the first step.
+        x, y = _gaussians(0, 0.795)
+        result = losses.estimate_mutual_information(
+            jax.random.key(0), x, y, bound='nwj', steps=300, hidden=(256,), embedding=32
+        )
+        assert bool(jnp.isfinite(result.history).all())
+        assert float(result.history.min()) < -1e4
+        assert float(result.estimate) == pytest.approx(0.5, abs=0.15)
+
     @pytest.mark.parametrize('bound', ['dv', 'barber_agakov'])
     def test_separable_domains_give_ln2(self, bound):
         result = _estimate(*_domains(), bound=bound)
@@ -133,8 +143,15 @@ class TestErrors:
             ({'held_out': 1.0}, r'held_out in \(0, 1\)'),
             ({'hidden': ()}, 'hidden positive widths'),
             ({'hidden': (4, 0)}, r'hidden positive widths.*\(4, 0\)'),
-            ({'learning_rate': float('nan')}, 'learning_rate must be a positive number, got nan'),
+            (
+                {'learning_rate': float('nan')},
+                'learning_rate and tau must be positive numbers.*got nan',
+            ),
             ({'held_out': 0.1}, 'give more samples'),
+            ({'bound': 'mine', 'ema_rate': 5.0}, r'ema_rate in \(0, 1\]; got .*5\.0'),
+            ({'bound': 'mine', 'ema_rate': 0.0}, r'ema_rate in \(0, 1\]'),
+            ({'bound': 'smile', 'tau': -1.0}, 'tau must be positive'),
+            ({'embedding': 0}, 'embedding must be at least 1, got 0'),
         ],
     )
     def test_options_out_of_range(self, options, message):

@@ -80,7 +80,10 @@ class TestMarginMetricLoss:
 
     def test_weights_equal_loops(self):
         data = _data()
-        weights = np.array([0.2, 0, 1, 0.5, 0, 2], np.float32)
+        for scale in (1.0, 0.01):  # their sum may be below one
+            self._weights_equal_loops(data, scale * np.array([0.2, 0, 1, 0.5, 0, 2], np.float32))
+
+    def _weights_equal_loops(self, data, weights):
         _, terms = losses.margin_metric_loss(*data, weights_t=weights)
         assert float(terms['intra_t']) == pytest.approx(
             _loop_terms(*data, weights_t=weights)['intra_t'], rel=1e-5

@@ -230,10 +230,37 @@ class TestMine:
             assert float(average) > 0
             assert all(bool(jnp.isfinite(x).all()) for x in (average, *gradients))
 
+    @pytest.mark.parametrize('sign', [-1.0, 1.0])
+    def test_average_stays_within_e_to_the_80th(self, sign):
+        scores = jnp.full(4, sign * 200.0)
+        for start in (0.0, np.float32(0)):
+            _, (_, average) = losses.mine_loss(scores, scores, start)
+            assert float(jnp.log(average)) == pytest.approx(sign * 80, rel=1e-5)
+
     def test_average_gets_no_gradient(self):
         joint, marginal = _scores()
         gradient = jax.grad(lambda a: losses.mine_loss(joint, marginal, a)[0])(jnp.float32(2.0))
         assert float(gradient) == 0
+
+
+class TestNwj:
+    def test_is_minus_the_bound_while_scores_are_moderate(self):
+        joint, marginal = _scores()
+        for shift in (0.0, 5.0):
+            bound = losses.mutual_information_bound(joint + shift, marginal + shift, bound='nwj')
+            found = losses.nwj_loss(joint + shift, marginal + shift)
+            assert float(found) == pytest.approx(-float(bound), rel=1e-5)
+
+    def test_goes_on_as_its_tangent(self):
+        joint, marginal = _scores()
+        near, far, farther = (
+            float(losses.nwj_loss(joint, jnp.full(4, 11.0 + z))) for z in (0.0, 50.0, 200.0)
+        )
+        assert far - near == pytest.approx(50 * math.exp(10), rel=1e-5)
+        assert farther - near == pytest.approx(200 * math.exp(10), rel=1e-5)
+        gradient = jax.grad(losses.nwj_loss, 1)(joint, marginal + 300)
+        expected = math.exp(10) * jax.nn.softmax(marginal)
+        np.testing.assert_allclose(gradient, expected, rtol=1e-4)
 
 
 class TestMatrixForms:

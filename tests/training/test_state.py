@@ -4,9 +4,11 @@ import chex
 import jax
 import jax.numpy as jnp
 import optax
+import pytest
 
 from dmsrl_jax import methods, models
-from dmsrl_jax.methods.base import Method
+from dmsrl_jax.errors import InputError
+from dmsrl_jax.methods.base import Method, Phase
 from dmsrl_jax.training import state
 
 
@@ -53,6 +55,23 @@ def test_network_method_and_run_draw_from_keys_of_their_own():
     )
     drawn = [made.params['backbone'], made.params['extra'], jax.random.uniform(made.key)]
     assert len(set(map(float, drawn))) == 3
+
+
+@pytest.mark.parametrize(
+    ('extra', 'groups', 'message'),
+    [
+        ({}, ('backbone', 'heads'), 'a phase trains heads; there are backbone, head'),
+        ({}, 'head', "Phase.groups must be a tuple of names, got 'head'"),
+        ({'head': {}}, ('backbone', 'head'), 'Method.init gives head, which the model has already'),
+    ],
+)
+def test_a_method_whose_parts_do_not_fit_is_refused(small, extra, groups, message):
+    method = Method(init=lambda *_: extra, phases=(Phase(lambda *_: None, groups),))
+    with pytest.raises(InputError, match=message):
+        state.create(
+            jax.random.key(0), models.create(small), method,
+            image_size=8, num_classes=7, averaged=False,
+        )  # fmt: skip
 
 
 def test_the_average_is_a_copy(small):

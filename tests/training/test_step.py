@@ -281,6 +281,25 @@ def test_source_images_are_matched_to_the_target_images_of_their_places(harness,
         np.testing.assert_allclose(found_t, batch['image_t'] / 255, atol=1e-6)
 
 
+def test_which_images_are_matched_is_drawn_apart_from_their_augmentation(harness, batch):
+    made, keys = harness(method='dmsrl', **PLAIN), {}
+
+    def noted(name):
+        def view(key, images, *_):
+            keys[name] = jax.random.key_data(key)
+            return images / 255.0
+
+        return view
+
+    views = {name: noted(name) for name in ('augment_s', 'augment_t', 'match')}
+    settings = dataclasses.replace(made.settings, **views)
+    with jax.disable_jit():
+        jax.vmap(
+            lambda part: step.augmented(jax.random.key(0), part, settings), axis_name=step.AXIS
+        )(jax.tree.map(lambda x: x[None], batch))
+    assert len({tuple(np.asarray(key).tolist()) for key in keys.values()}) == 3
+
+
 def test_metrics_of_micro_batches_are_their_mean(probe, batch):
     (metrics,) = probe([], accumulate=4).run(batch, 1)
     assert metrics['n'] == 1.0
