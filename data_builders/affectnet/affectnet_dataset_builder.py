@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_builders import corpus, counts, distributing, faces, label_codes, limits, trees
+from data_builders import corpus, counts, distributing, faces, forms, label_codes, limits, trees
 from data_builders.affectnet import files
-from data_builders.expw import moved
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import EXPRESSIONS
 
@@ -83,7 +82,7 @@ class Builder(corpus.Builder):
 
     def _listed(self, tree: trees.Tree) -> Iterator[corpus.Item]:
         lists = self.need(tree, _LISTS, without=_AUTOMATIC).values()
-        pictures = moved.Pictures(tree, _IMAGES, _PICTURE, without=_AUTOMATIC)
+        pictures = forms.Pictures(tree, _IMAGES, _PICTURE, without=_AUTOMATIC)
         for found in sorted(lists, key=lambda found: found.groups['part'].lower(), reverse=True):
             split = _SPLITS[found.groups['part'].lower()]
             for row in files.rows(tree, found.path):

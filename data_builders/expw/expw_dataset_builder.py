@@ -6,8 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_builders import corpus, counts, faces, label_codes, splits, trees
-from data_builders.expw import moved
+from data_builders import corpus, counts, faces, forms, label_codes, splits, trees
 from dmsrl_jax.errors import InputError
 from dmsrl_jax.expressions import EXPRESSIONS
 
@@ -58,7 +57,7 @@ class Builder(corpus.Builder):
 
     def items(self, tree: trees.Tree) -> Iterator[corpus.Item]:
         """Faces of the list in its order."""
-        pictures = moved.Pictures(tree, 'origin', _PICTURE)
+        pictures = forms.Pictures(tree, 'origin', _PICTURE)
         for line, split in self._lines(tree):
             label = label_codes.canonical(line.code, 'fer2013')
             assert label is not None  # all seven codes are kept

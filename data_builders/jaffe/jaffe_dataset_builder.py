@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_builders import corpus, counts, splits, trees
+from data_builders import corpus, counts, forms, splits, trees
 from dmsrl_jax import expressions
 
 NEEDS = 'jaffedbase.zip, or the folder jaffe/ with KA.AN1.39.tiff and the like'
@@ -42,7 +42,9 @@ class Builder(corpus.Builder):
     def items(self, tree: trees.Tree) -> Iterator[corpus.Item]:
         """All pictures; the expression is the second part of the name."""
         ratings = read_ratings(tree)
-        for name, found in self._pictures(tree).items():
+        patterns = [_PICTURE.format(kinds=kinds) for kinds in _KINDS]
+        pictures = forms.first(tree, patterns, forms.by_stem)
+        for name, found in pictures.values() or self.need(tree, patterns[0]).items():
             subject = found.groups['subject'].upper()
             expression = found.groups['expression'].upper()
             label = expressions.parse(expression)
@@ -50,22 +52,6 @@ class Builder(corpus.Builder):
             rated = ratings.get(f'{subject}-{expression}{found.groups["take"]}', (0.0,) * 6)
             extra = {'ratings': np.asarray(rated, np.float32)}
             yield corpus.Item(name, label, found.path, subject=subject, extra=extra)
-
-    def _pictures(self, tree: trees.Tree) -> dict[str, trees.Found]:
-        """Files by their names; of a picture in several formats the owners' alone."""
-        found: dict[str, tuple[str, trees.Found]] = {}
-        for pattern in (_PICTURE.format(kinds=kinds) for kinds in _KINDS):
-            stems = {_stem(name) for name in tree.find(pattern, alike=False)}
-            # Copies of what is there already need not be alike among themselves.
-            for name, file in () if stems <= found.keys() else tree.find(pattern).items():
-                found.setdefault(_stem(name), (name, file))
-        return dict(found[stem] for stem in sorted(found)) or self.need(
-            tree, _PICTURE.format(kinds=_KINDS[0])
-        )
-
-
-def _stem(name: str) -> str:
-    return name.rpartition('.')[0].upper()
 
 
 def read_ratings(tree: trees.Tree) -> dict[str, tuple[float, ...]]:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_builders import common, corpus, counts, splits, trees
+from data_builders import common, corpus, counts, forms, splits, trees
 from dmsrl_jax import expressions
 from dmsrl_jax.data import images
 from dmsrl_jax.errors import InputError
@@ -57,26 +57,16 @@ class Builder(corpus.Builder):
 
     def items(self, tree: trees.Tree) -> Iterator[corpus.Item]:
         """Pictures with a name of the owners' form; averaged faces and odd names do not fit."""
-        for name, found in self._pictures(tree).items():
+        angles = _ANGLES[self.protocol]
+        patterns = [_PICTURE.format(angles=angles, kinds=kinds) for kinds in _KINDS]
+        pictures = forms.first(tree, patterns, forms.by_stem)
+        for name, found in pictures.values() or self.need(tree, patterns[0]).items():
             groups = {key: text.upper() for key, text in found.groups.items()}
             label = expressions.parse(groups['expression'])
             assert label is not None  # the pattern has the seven only
             self.found['pictures'] += 1
             extra = {'angle': groups['angle'], 'series': groups['series']}
             yield corpus.Item(name, label, found.path, subject=groups['person'], extra=extra)
-
-    def _pictures(self, tree: trees.Tree) -> dict[str, trees.Found]:
-        """Files by their names; of a picture in several formats the owners' alone."""
-        owners, *_ = patterns = [
-            _PICTURE.format(angles=_ANGLES[self.protocol], kinds=kinds) for kinds in _KINDS
-        ]
-        found: dict[str, tuple[str, trees.Found]] = {}
-        for pattern in patterns:
-            stems = {_stem(name) for name in tree.find(pattern, alike=False)}
-            # Copies of what is there already need not be alike among themselves.
-            for name, file in () if stems <= found.keys() else tree.find(pattern).items():
-                found.setdefault(_stem(name), (name, file))
-        return dict(found[stem] for stem in sorted(found)) or self.need(tree, owners)
 
     def picture(self, tree: trees.Tree, item: corpus.Item) -> bytes:
         """The file, unless it is black or known to be broken."""
@@ -90,10 +80,6 @@ class Builder(corpus.Builder):
         if int(np.ptp(pixels)) < _DARKEST:
             raise common.LeftOut('black picture')
         return data
-
-
-def _stem(name: str) -> str:
-    return name.rpartition('.')[0].upper()
 
 
 make_builder = corpus.maker(Builder, options)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from data_builders import annotations, corpus, counts, faces, trees
+from data_builders import annotations, corpus, counts, faces, forms, trees
 from data_builders.raf_db import files
 from dmsrl_jax.errors import InputError
 
@@ -160,13 +160,8 @@ def _advice(tree: trees.Tree) -> str:
 
 def _first_of(tree: trees.Tree, patterns: Iterable[str], without: str) -> dict[str, str]:
     """Files by their `id`, each of the first pattern that it has."""
-    found: dict[str, str] = {}
-    for pattern in patterns:
-        more = tree.find(pattern, without=without, alike=False).values()
-        # Copies of what is there already need not be alike among themselves.
-        if not {file.groups['id'].lower() for file in more} <= found.keys():
-            found = tree.index(pattern, without=without) | found
-    return found
+    found = forms.first(tree, patterns, forms.by_id, without=without)
+    return {key: file.path for key, (_, file) in found.items()}
 
 
 make_builder = corpus.maker(Builder, options)

@@ -1,6 +1,50 @@
-"""Pictures of a list, of which some may lie outside of the owners' folder."""
+"""Of a picture that lies there in several forms or places, which one counts."""
+
+from collections.abc import Callable, Iterable
 
 from data_builders import trees
+
+
+def by_stem(name: str, found: trees.Found) -> str:
+    """What a picture is called, whatever its format."""
+    del found
+    return name.rpartition('.')[0].upper()
+
+
+def by_id(name: str, found: trees.Found) -> str:
+    """What the group `id` of its pattern says."""
+    del name
+    return found.groups['id'].lower()
+
+
+def first(
+    tree: trees.Tree,
+    patterns: Iterable[str],
+    key: Callable[[str, trees.Found], str],
+    *,
+    without: str = '',
+) -> dict[str, tuple[str, trees.Found]]:
+    """Pictures in the first of several forms that each of them has.
+
+    Args:
+        tree: the user's files.
+        patterns: the owners' form, then those of copies.
+        key: which picture a file is, `by_stem` or `by_id`.
+        without: as for `Tree.find`.
+
+    Returns:
+        Key to what fits the pattern and the file, sorted by key.
+
+    Raises:
+        InputError: two files of a form have one name and differ.
+    """
+    pictures: dict[str, tuple[str, trees.Found]] = {}
+    for pattern in patterns:
+        keys = {key(*one) for one in tree.find(pattern, without=without, alike=False).items()}
+        # Copies of what is there already need not be alike among themselves.
+        for one in () if keys <= pictures.keys() else tree.find(pattern, without=without).items():
+            pictures.setdefault(key(*one), one)
+    return dict(sorted(pictures.items()))
 
 
 class Pictures:
