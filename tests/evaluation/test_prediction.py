@@ -77,7 +77,7 @@ def test_collect_refuses_nothing_at_all(tmp_path):
     with pytest.raises(InputError, match='name at least one image'):
         prediction.collect([])
     (tmp_path / 'notes.txt').write_text('')
-    with pytest.raises(InputError, match=r'no image file in .*looked for \.bmp'):
+    with pytest.raises(InputError, match=r'no image file in .*looked for \.avif'):
         prediction.collect([tmp_path])
 
 
