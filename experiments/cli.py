@@ -8,14 +8,11 @@ import pathlib
 import platform
 import sys
 import tempfile
-import threading
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from dmsrl_jax.errors import InputError
-
-_GRACE = 10.0  # seconds from an error to the end of the process
 
 
 def run(main: Callable[[Sequence[str]], int | None]) -> None:
@@ -38,10 +35,10 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
             return main(argv)
         except InputError as error:
             print(f'error: {error}', file=sys.stderr)
-            return _soon(2)
+            _end(2)
         except KeyboardInterrupt:
             print('interrupted', file=sys.stderr)
-            return _soon(130)
+            _end(130)
         except BrokenPipeError:
             _nobody_reads()
             return 1
@@ -49,7 +46,7 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
             if error.errno != errno.ENOSPC:
                 raise
             print(f'error: {error}: free some space', file=sys.stderr)
-            return _soon(2)
+            _end(2)
 
     app.run(guarded, flags_parser=_parse_flags)
 
@@ -69,14 +66,15 @@ def _nobody_reads() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _soon(status: int) -> int:
-    """Sees to it that the process ends, even if threads wait for a checkpoint that never came."""
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
-    timer = threading.Timer(_GRACE, os._exit, [status])
-    timer.daemon = True
-    timer.start()
-    return status
+def _end(status: int) -> NoReturn:
+    """Ends the process at once: threads may wait for a checkpoint that never comes.
+
+    Python's own end also crashes at times when JAX was interrupted while it compiled.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(status)
 
 
 # What orbax logs of an error that it raises as well.
