@@ -28,6 +28,7 @@ BOUNDS = ('dv', 'mine', 'nwj', 'js', 'smile', 'infonce', 'club', 'barber_agakov'
 
 # exp of a float32 leaves its range at 88; the moving average of MINE stays within exp(+-80).
 _LOG_AVERAGE_LIMIT = 80.0
+_STALE = math.exp(5.0)  # times the batch's mean: MINE's average is then one of another critic
 _NWJ_LINEAR = 10.0  # where `nwj_loss` goes on as a straight line
 
 
@@ -97,7 +98,10 @@ def mine_loss(
     Args:
         joint: [N] scores of joint pairs.
         marginal: [M] scores of pairs from the product of marginals.
-        average: scalar a of the step before; 0 means there is none yet, and the batch's is used.
+        average: scalar a of the step before; 0 means there is none yet, and the batch's is used. So
+            it is where a is more than e^5 times the batch's: the critic has changed since, and by
+            steps of `rate` the average would take thousands of steps to follow, in which nothing
+            holds the scores of marginal pairs down.
         rate: share of the batch in the moving average, in (0, 1].
 
     Returns:
@@ -113,7 +117,8 @@ def mine_loss(
     clipped = jnp.clip(jax.lax.stop_gradient(log_batch), -_LOG_AVERAGE_LIMIT, _LOG_AVERAGE_LIMIT)
     batch = jnp.exp(clipped)
     average = jax.lax.stop_gradient(jnp.asarray(average, batch.dtype))
-    average = jnp.where(average > 0, (1 - rate) * average + rate * batch, batch)
+    usable = (average > 0) & (average < _STALE * batch)
+    average = jnp.where(usable, (1 - rate) * average + rate * batch, batch)
     value = jax.lax.stop_gradient(joint.mean() - log_batch)
     # d log_batch = E exp(T) dT / batch, so the factor batch / average swaps the denominator.
     surrogate = joint.mean() - jnp.exp(clipped - jnp.log(average)) * log_batch

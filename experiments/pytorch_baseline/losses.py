@@ -104,9 +104,12 @@ def domain_adversarial_loss(logits_s: torch.Tensor, logits_t: torch.Tensor) -> t
 def moving_log_average(
     log_average: torch.Tensor, log_value: torch.Tensor, rate: float = 0.01
 ) -> torch.Tensor:
-    """Running mean of exp, kept as a logarithm; NaN stands for no mean yet."""
+    """Running mean of exp, kept as a logarithm; NaN stands for no mean yet.
+
+    One more than e^5 times the value says nothing of the critic of now, and begins anew.
+    """
     mixed = torch.logaddexp(log_average + math.log1p(-rate), log_value + math.log(rate))
-    return torch.where(log_average.isnan(), log_value, mixed)
+    return torch.where(log_average < log_value + 5, mixed, log_value)
 
 
 def mine_loss(

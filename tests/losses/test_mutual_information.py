@@ -230,6 +230,14 @@ class TestMine:
             assert float(average) > 0
             assert all(bool(jnp.isfinite(x).all()) for x in (average, *gradients))
 
+    @pytest.mark.parametrize(('ratio', 'begins_anew'), [(100.0, False), (200.0, True)])
+    def test_an_average_of_another_critic_is_forgotten(self, ratio, begins_anew):
+        joint, marginal = _scores()
+        batch = float(np.exp(marginal).mean())
+        _, (_, average) = losses.mine_loss(joint, marginal, jnp.float32(ratio * batch))
+        expected = batch if begins_anew else (0.99 * ratio + 0.01) * batch
+        assert float(average) == pytest.approx(expected, rel=1e-5)
+
     @pytest.mark.parametrize('sign', [-1.0, 1.0])
     def test_average_stays_within_e_to_the_80th(self, sign):
         scores = jnp.full(4, sign * 200.0)
