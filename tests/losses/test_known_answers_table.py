@@ -35,6 +35,8 @@ def test_cases_and_their_answers():
         'Gaussians 4': 4,
         'Gaussians 6': 6,
         'Gaussians 8': 8,
+        'Gaussians 0.5, one column': 0.5,
+        'Gaussians 2, one column': 2,
         'separable domains': math.log(2),
     }
 
