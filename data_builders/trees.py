@@ -14,10 +14,10 @@ from typing import IO, Any, NamedTuple
 
 from data_builders import archives, unpacking
 from data_builders.folders import describe, is_junk
-from dmsrl_jax.data import folders
+from dmsrl_jax.data import folders, images
 from dmsrl_jax.errors import InputError
 
-_COMPARED = 20  # at least so many of the files that lie there twice, or all of them
+_COMPARED = 20  # at least so many of the pictures that lie there twice; all of other files
 _DEEPEST_ARCHIVE = 2  # an archive in an archive, and no further
 # A group of a regular expression that has no other in it.
 _GROUP = re.compile(r'\((?:\?P<(?P<name>\w+)>|\?:)?(?P<content>[^()]*)\)(?P<repeat>[?*+]?)')
@@ -68,6 +68,10 @@ class Tree:
         self._kept = ''  # the file with which it travels
         plain = list(walk(root))
         self._places.update((name, (-1, name)) for name in plain)
+        for link, folder in _links_inside(root):  # both names may be what a builder looks for
+            for name in plain:
+                if name.startswith(f'{folder}/'):
+                    self._places[link + name[len(folder) :]] = (-1, name)
         for name in plain:
             if archives.kind_of(name.rpartition('/')[2]):
                 self._mount(root / name, name, 1)
@@ -174,23 +178,36 @@ class Tree:
             if match and not any(map(other.match, self._names(name))):
                 fitting.append((match.string.count('/'), place, name, match))
         found: dict[str, Found] = {}
+        seen: dict[tuple[str, str], Found] = {}
         twins = []
         for _, _, name, match in sorted(fitting, key=lambda fit: fit[:3]):
             groups = {key: value or '' for key, value in match.groupdict().items()}
-            first = found.setdefault(groups.pop('_tail'), Found(name, groups))
-            if first.path != name:
+            folder, _, file = (tail := groups.pop('_tail')).rpartition('/')
+            # Case tells pictures apart in some corpora, but nowhere folders or lists.
+            file = file if file.lower().endswith(images.SUFFIXES) else file.lower()
+            first = seen.setdefault((folder.lower(), file), Found(name, groups))
+            if first.path == name:
+                found[tail] = first
+            else:
                 twins.append((first.path, name))
         if alike:
             self._compare(twins)
         return dict(sorted(found.items()))
 
     def _compare(self, twins: Sequence[tuple[str, str]]) -> None:
-        for first, other in twins[:: math.ceil(len(twins) / _COMPARED) or 1]:
-            if self.read(first) != self.read(other):
+        pictures = [pair for pair in twins if pair[0].lower().endswith(images.SUFFIXES)]
+        some = pictures[:: math.ceil(len(pictures) / _COMPARED) or 1]
+        for first, other in [*some, *(pair for pair in twins if pair not in set(pictures))]:
+            if self._content(first) != self._content(other):
                 raise InputError(
                     f'{first} and {other} in {self.root} have one name and differ, so that nobody '
                     'can tell which is meant: move one of them, or its folder, out of there'
                 )
+
+    def _content(self, name: str) -> bytes:
+        """What two files are compared by: line ends of a text do not matter."""
+        data = self.read(name)
+        return data.replace(b'\r\n', b'\n') if name.lower().endswith('.txt') else data
 
     def index(self, pattern: str, *, without: str = '') -> 'Index':
         """Files by the group `id` of the pattern; see `find`, and `Index` for upper case."""
@@ -321,6 +338,19 @@ def _not_listed(error: OSError) -> None:
 
 def _junk(name: str) -> bool:
     return any(map(is_junk, name.split('/')))
+
+
+def _links_inside(root: pathlib.Path) -> Iterator[tuple[str, str]]:
+    """Linked folders of a folder whose content lies in it, too: the link, and where it leads."""
+    top = os.path.realpath(root)
+    for place, inner, _ in os.walk(root):
+        for link in (os.path.join(place, name) for name in inner if not is_junk(name)):
+            if os.path.islink(link):
+                real = os.path.realpath(link)
+                at = os.path.join(os.path.realpath(place), '')
+                if real.startswith(f'{top}{os.sep}') and not at.startswith(f'{real}{os.sep}'):
+                    below = pathlib.Path(link).relative_to(root).as_posix()
+                    yield below, pathlib.Path(real).relative_to(top).as_posix()
 
 
 def walk(root: pathlib.Path) -> Iterator[str]:

@@ -112,7 +112,9 @@ class Builder(corpus.Builder):
     def _annotated(self, tree: trees.Tree) -> Iterator[corpus.Item]:
         codes = self.need(tree, _CODES).values()
         stem = r'(?P<id>(?:train|val)_set/images/\d+)\.'
-        pictures = tree.index(rf'{stem}(?:png|bmp|tiff?|gif|webp)') | tree.index(rf'{stem}jpe?g')
+        kinds = (rf'{stem}jpg', rf'{stem}(?:jpeg|png|bmp|tiff?|gif|webp)')
+        faces_there = forms.first(tree, kinds, forms.by_id)
+        pictures = {key: file.path for key, (_, file) in faces_there.items()}
         for found in sorted(codes, key=_place):
             part, number = found.groups['part'].lower(), found.groups['number']
             name = f'{part}_set/images/{number}'

@@ -14,7 +14,8 @@ from dmsrl_jax.errors import InputError
 def check(entries: Sequence[lists.Entry], codes: str, path: pathlib.Path) -> None:
     """Refuses numbers that were taken for something else than most folders of theirs are called.
 
-    A few labels that differ are the user's corrections; only full names of expressions count.
+    A few labels that differ are the user's corrections; only full names of expressions count, and
+    only where most images lie so, in folders of several: one may be a person, or an album.
 
     Args:
         entries: the lines.
@@ -31,7 +32,11 @@ def check(entries: Sequence[lists.Entry], codes: str, path: pathlib.Path) -> Non
             label = folder_label(entry.path.rpartition('/')[0])
             if label is not None:
                 seen.setdefault(int(entry.word), collections.Counter())[label] += 1
+    if 2 * sum(labels.total() for labels in seen.values()) < len(entries):
+        return
     said = {code: labels.most_common(1)[0][0] for code, labels in sorted(seen.items())}
+    if len(set(said.values())) < 2:
+        return
     for code, label in said.items():
         if label_codes.canonical(code, codes) != label:
             raise InputError(

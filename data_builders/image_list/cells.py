@@ -99,7 +99,8 @@ def _csv_rows(
     }
     if subject := options['subject_column']:
         places['subject'] = columns.find(path, header, subject, (), 'subject_column')[0]
-    if (split := columns.split(header)) is not None:
+    words = columns.words_of(below_header(), len(header))
+    if (split := columns.split(header, words, places.values())) is not None:
         places['split'] = split
     for line, row in lines(path, text, delimiter, skip=1):
         if len(row) <= max(places.values()):

@@ -87,6 +87,8 @@ def _only(labels: Mapping[str, int | None], path: pathlib.Path) -> str:
     if best == 0:
         said = [word for word in words if labels[word] is not None or word.lower() in _CONTEMPT]
         words = said or words
+    if best == 1:  # someone's initials above a code, or a person's number below a class
+        words = list(labels)
     if len({labels[word] for word in words}) > 1:
         raise InputError(
             f'{path} lies in folders of different expressions, {" and ".join(words)}: rename those '

@@ -4,6 +4,7 @@ import pathlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+from data_builders.image_list import split_words
 from dmsrl_jax import expressions
 from dmsrl_jax.data import images
 from dmsrl_jax.errors import InputError
@@ -13,7 +14,9 @@ PATH_COLUMNS = (
     'image_path',
     'img_path',
     'file_path',
+    'file_paths',
     'path',
+    'paths',
     'pth',
     'filename',
     'image_name',
@@ -27,7 +30,11 @@ LABEL_COLUMNS = (
     'emotion',
     'label',
     'expression',
+    'facial_expression',
     'class',
+    'emotions',
+    'labels',
+    'expressions',
     'emotion_label',
     'expression_label',
     'emotion_name',
@@ -36,6 +43,8 @@ LABEL_COLUMNS = (
     'class_name',
 )
 SPLIT_COLUMNS = ('split', 'usage', 'subset', 'set', 'partition')
+_NUMBER = re.compile(r'[+-]?\d+(?:\.0*)?')
+_MOST_WORDS = 40  # that a column of expressions or splits has
 
 
 def key(name: str) -> str:
@@ -99,6 +108,9 @@ def label(
             the others say something else.
     """
     found = find(path, header, given, LABEL_COLUMNS, 'label_column')
+    if given:
+        return found[0]
+    found = _candidates(found, words_of(rows(), len(header)))
     if len(found) == 1:
         return found[0]
     seen = {tuple(row[n].strip() for n in found) for row in rows() if len(row) > max(found)}
@@ -117,10 +129,54 @@ def label(
     )
 
 
-def split(header: Sequence[str]) -> int | None:
-    """The number of the column that names the split, or None."""
+def _candidates(found: Sequence[int], words: Sequence[set[str]]) -> list[int]:
+    """Those columns that say an expression at all, and others that hold nothing else."""
+    says = lambda n: any(_is_word(word) or _NUMBER.fullmatch(word) for word in words[n])
+    if all(map(_is_word, words[found[0]])):
+        return [n for n in found if says(n)] or list(found)
+    others = [n for n in range(len(words)) if n not in found and _only_expressions(words[n])]
+    return ([n for n in found if says(n)] or list(found)) + others
+
+
+def _only_expressions(words: set[str]) -> bool:
+    return all(map(_is_word, words)) and len(set(map(_meaning, words))) > 1
+
+
+def words_of(rows: Iterable[Sequence[str]], count: int) -> list[set[str]]:
+    """What stands in each column; of a column of very many words only some.
+
+    Args:
+        rows: the cells below the header.
+        count: number of columns.
+
+    Returns:
+        A set of words for each column.
+    """
+    words: list[set[str]] = [set() for _ in range(count)]
+    for row in rows:
+        for seen, cell in zip(words, row, strict=False):
+            if len(seen) <= _MOST_WORDS:
+                seen.add(cell.strip())
+    return words
+
+
+def split(header: Sequence[str], words: Sequence[set[str]], taken: Iterable[int]) -> int | None:
+    """Finds the column that names the split.
+
+    Args:
+        header: names of the columns.
+        words: what stands in each, as `words_of` gives it.
+        taken: columns that say something else.
+
+    Returns:
+        Its number: the first called so that names several splits, else the first that holds nothing
+        else; None where there is none. A column that names one split divides nothing.
+    """
     names = list(map(key, header))
-    return next((names.index(name) for name in SPLIT_COLUMNS if name in names), None)
+    free = [n for n in range(len(names)) if n not in set(taken) and len(words[n]) <= _MOST_WORDS]
+    called = [n for name in SPLIT_COLUMNS for n in free if names[n] == name]
+    pure = [n for n in free if all(map(split_words.within, words[n]))]
+    return next(filter(lambda n: split_words.divides(words[n]), [*called, *pure]), None)
 
 
 def _is_word(cell: str) -> bool:

@@ -30,6 +30,9 @@ class Entry(NamedTuple):
     split: str = ''
 
 
+_EMPTY = ('', 'nan', 'null', 'n/a')  # as tables write a label that is missing
+
+
 def find_list(root: pathlib.Path, name: str) -> pathlib.Path:
     """Finds the list file.
 
@@ -92,6 +95,7 @@ def read(path: pathlib.Path, options: Mapping[str, Any]) -> list[Entry]:
     entries = []
     for row in cells.read(path, options):
         word = _FLOAT.sub('', row.word)
+        word = 'none' if word.lower() in _EMPTY else word
         try:
             label = parse_label(word, options['codes'])
         except InputError as error:

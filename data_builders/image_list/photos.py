@@ -69,6 +69,8 @@ def find(root: pathlib.Path, drops: common.Drops, *, unpacked: bool = False) -> 
     for name in sorted(trees.walk(root)):
         if name.lower().endswith(images.SUFFIXES):
             found.append(name)
+        elif name.lower().endswith(('.heic', '.heif')):
+            drops.add('HEIC, which is not read: convert it to JPEG', name)
         elif archives.kind_of(name):
             packed.append(name)
             drops.add('archive that was not opened: unpack it', name)

@@ -1,26 +1,14 @@
 """Which split an image belongs to: by a column of the list, by folders, or by a hash."""
 
-import functools
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from data_builders import common, splits
-from data_builders.image_list import found, photos
+from data_builders.image_list import found, photos, split_words
 from dmsrl_jax.errors import InputError
 
 _SHOWN = 6
-_PARTS = re.compile('[A-Z]+(?![a-z])|[A-Z]?[a-z]+')  # of a name: by capitals, digits and signs
-_EXACT = {
-    **dict.fromkeys(('train', 'training'), 'train'),
-    **dict.fromkeys(('val', 'valid', 'validation'), 'validation'),
-    **dict.fromkeys(('test', 'testing'), 'test'),
-}
-_WITHIN = {
-    **{f'{word}{end}': split for word, split in _EXACT.items() for end in ('', 'set', 'data')},
-    **{'dev': 'validation', 'publictest': 'validation', 'privatetest': 'test'},
-}
 
 
 class _Reading(NamedTuple):
@@ -61,7 +49,9 @@ def divide(
         if reading.parts and not (single and values['labels'] == 'list'):
             _check(reading, what)
             photos.refuse(values, table, tuple(splits.OPTIONS), f'{what} that name the splits')
-            parts = {name: reading.parts[name] for name in _EXACT.values() if name in reading.parts}
+            parts = {
+                name: reading.parts[name] for name in split_words.ORDER if name in reading.parts
+            }
             return parts, f'named by {what}: {_words(reading)}'
     note = splits.NOTE if all(item.subject for item in items) else splits.NOTE_IMAGES
     hashed = _hashed(items, values['test_fraction'], values['split_seed'])
@@ -69,20 +59,26 @@ def divide(
 
 
 def _by_list(items: Sequence[found.Item]) -> _Reading:
-    return _read(items, lambda item: [item.split], _within)
+    return _read(items, lambda item: [item.split], split_words.within)
 
 
 def _by_folders(items: Sequence[found.Item]) -> _Reading:
     folders = [name.split('/') for name in {item.name.rpartition('/')[0] for item in items}]
     shared = len(os.path.commonprefix(folders))
-    exact = _read(items, lambda item: item.name.split('/')[shared:-1], _exact)
+    levels = range(shared, min(map(len, folders)))
+    whole = [n for n in levels if all(split_words.exact(names[n]) for names in folders)]
+    if len(whole) == 1:  # it divides all; below it, somebody may be called Val
+        return _read(items, lambda item: [item.name.split('/')[whole[0]]], split_words.exact)
+    exact = _read(items, lambda item: item.name.split('/')[shared:-1], split_words.exact)
     if exact.without:
-        longer = _read(items, lambda item: item.name.split('/')[shared:-1], _within)
+        longer = _read(items, lambda item: item.name.split('/')[shared:-1], split_words.within)
         if {'train'} < set(longer.parts):  # else it is a word in the name of some folder
             return longer
+        if exact.parts and 'train' not in exact.parts:  # or a person, or a session
+            return _Reading({}, {}, [], [])
     if exact.parts or any(item.name.startswith('/') for item in items[:1]):
         return exact  # what is above the user's folder says nothing
-    return _read(items, lambda item: item.name.split('/')[:-1], _exact)
+    return _read(items, lambda item: item.name.split('/')[:-1], split_words.exact)
 
 
 def _read(
@@ -99,19 +95,6 @@ def _read(
             (reading.torn if named else reading.without).append(item)
         reading.words.update(named)
     return reading
-
-
-def _exact(word: str) -> str | None:
-    return _EXACT.get(word.lower())
-
-
-@functools.cache
-def _within(word: str) -> str | None:
-    """The split that a part of a name says: `train_set`, `FER2013Train`, `val2`."""
-    parts = [part.lower() for part in _PARTS.findall(word)]
-    if 'public' in parts:
-        return 'validation'
-    return next((_WITHIN[part] for part in parts if part in _WITHIN), None)
 
 
 def _check(reading: _Reading, what: str) -> None:

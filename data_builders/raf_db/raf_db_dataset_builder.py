@@ -32,7 +32,11 @@ _PICTURES = {
     'original': (rf'{_ID}\.jpg', rf'{_ID}\.(?:jpeg|png|bmp)'),
 }
 # Those of copies and of detectors are called otherwise.
-_BOXES = (rf'boundingbox[^/]*/{_ID}_boundingbox\.txt', rf'boundingbox[^/]*/{_ID}\.txt')
+_BOXES = (
+    rf'boundingbox/{_ID}_boundingbox\.txt',
+    rf'boundingbox[^/]*/{_ID}_boundingbox\.txt',
+    rf'boundingbox[^/]*/{_ID}\.txt',
+)
 _TRAIN = (1290, 281, 717, 4772, 1982, 705, 2524)
 _TEST = (329, 74, 160, 1185, 478, 162, 680)
 _COUNTS = (

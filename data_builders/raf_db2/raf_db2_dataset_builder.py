@@ -32,7 +32,8 @@ class Builder(corpus.Builder):
     def items(self, tree: trees.Tree) -> Iterator[corpus.Item]:
         """Images of the list in its order."""
         found, *_ = self.need(tree, r'RAF_?list\.txt').values()
-        pictures = tree.index(rf'RAFall[^/]*/(?:[^/]+/)*{_PICTURE}')
+        pictures = tree.index(rf'RAFall/(?:[^/]+/)*{_PICTURE}')
+        pictures = pictures or tree.index(rf'RAFall[^/]*/(?:[^/]+/)*{_PICTURE}')
         pictures = pictures or tree.index(_PICTURE, without=_OTHERS)
         for line, text in tree.lines(found.path):
             where = f'{found.path} line {line}'

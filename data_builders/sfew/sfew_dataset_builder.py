@@ -1,10 +1,14 @@
 """TFDS builder of SFEW 2.0: aligned faces, or whole frames of the films."""
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from data_builders import corpus, counts, faces, trees
+from data_builders import forms as forms_of
 from data_builders.sfew import forms
+from dmsrl_jax import expressions
+from dmsrl_jax.errors import InputError
 
 NEEDS = (
     'Train_Aligned_Faces.zip and Val_Aligned_Faces_new.zip (protocol frames: the whole frames, '
@@ -16,11 +20,16 @@ PROTOCOLS = {
     'csv': 'aligned faces of the copy with sfew_2.0_labels.csv; its splits are those of the owners',
     'agra': 'whole frames cut by the boxes of the AGRA benchmark, which were made by a detector',
 }
-_CLASS, _IMAGE = r'(?P<word>[^/]+)', r'(?P<name>[^/]+\.(?:png|jpe?g))'
+_CLASS, _IMAGE = r'(?P<word>[^/]+)', r'(?P<name>[^/]+\.{kind})'
+_KINDS = ('png', '(?:jpe?g)')  # the owners', and that of copies
 _MORE = r'(?:_new)?(?:[ _-]?\(\d+\))?'  # of the owners, and of a second download
+# The owners' form, and those of copies.
 _PICTURES = {
-    'aligned': rf'{{part}}_Aligned_Faces{_MORE}/{_CLASS}/{_IMAGE}',
-    'frames': rf'{{part}}(?:/[^/]+)?/{_CLASS}/{_IMAGE}',
+    'aligned': (
+        rf'{{part}}_Aligned_Faces/{_CLASS}/{_IMAGE}',
+        rf'{{part}}_Aligned_Faces{_MORE}/{_CLASS}/{_IMAGE}',
+    ),
+    'frames': (rf'{{part}}/{_CLASS}/{_IMAGE}', rf'{{part}}/[^/]+/{_CLASS}/{_IMAGE}'),
 }
 _NEW = rf'{{part}}_Aligned_Faces_new/(?:[^/]*/)?{_CLASS}/{_IMAGE}'
 _NOT_FRAMES = r'[^/]*Aligned[^/]*|(?!SFEW)[^/]*(?:LPQ|PHOG|Feature)[^/]*'
@@ -70,12 +79,16 @@ class Builder(corpus.Builder):
     def _in_folders(self, tree: trees.Tree) -> Iterator[corpus.Item]:
         """Of the validation faces the newer archive goes first."""
         for part, split in _SPLITS.items():
-            found = {}
-            if self.protocol == 'aligned':
-                found = tree.find(_NEW.format(part=part))
+            patterns = [
+                pattern.format(part=part, kind=kind)
+                for pattern in _PICTURES[self.protocol]
+                for kind in _KINDS
+            ]
+            new = [_NEW.format(part=part, kind=kind) for kind in _KINDS]
+            if self.protocol == 'aligned' and any(map(tree.find, new)):
+                patterns = new
             without = _NOT_FRAMES if self.protocol == 'frames' else ''
-            pattern = _PICTURES[self.protocol].format(part=part)
-            for file in (found or tree.find(pattern, without=without)).values():
+            for _, file in forms_of.first(tree, patterns, _picture, without=without).values():
                 name = f'{part}/{file.groups["word"].capitalize()}/{file.groups["name"]}'
                 label = self.word(file.groups['word'], name)
                 if label is not None:
@@ -83,6 +96,15 @@ class Builder(corpus.Builder):
         if self.protocol == 'aligned':
             for name in tree.find(r'Test_Aligned_Faces[^/]*/[^/]+\.png'):
                 self.drops.add('test set, no labels', name)
+
+
+def _picture(name: str, found: trees.Found) -> str:
+    """Which picture a file is: its class, however it is written, and its name without format."""
+    word = found.groups['word']
+    with contextlib.suppress(InputError):
+        label = expressions.parse(word)
+        word = word if label is None else str(label)
+    return f'{word}/{forms_of.by_stem(name.rpartition("/")[2], found)}'.lower()
 
 
 make_builder = corpus.maker(Builder, options)

@@ -286,7 +286,8 @@ def _check_split(split: str, splits: Any, name: str) -> None:
     except Exception as error:  # ValueError, KeyError, AssertionError, by the kind of mistake
         raise InputError(
             f'corpus {name!r} has no split {split!r}; it has {", ".join(splits)}, all, and slices '
-            "such as 'train[:90%]'"
+            f'such as {min(splits)}[:90%]; a run takes them as source_split, source_test_split, '
+            'target_split and target_test_split of its config'
         ) from error
     if not any(part for _, part in ranges):
         raise InputError(f'split {split!r} of corpus {name!r} has no images')

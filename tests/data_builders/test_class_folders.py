@@ -114,6 +114,21 @@ class TestBuild:
         assert set(built.all) == set(names)
         assert built.report['split_note'].startswith('our own: the persons are not known')
 
+    @pytest.mark.parametrize(
+        'names', [['Ann/sad/1.png', 'Val/sad/2.png'], ['p/test/sad/1.png', 'p/retest/sad/2.png']]
+    )
+    def test_a_person_or_a_session_is_no_split(self, layouts, tmp_path, names):
+        raw = layouts.plant(tmp_path / 'raw', dict.fromkeys(names))
+        built = layouts.build('image_list/mine', raw, tmp_path / 'out', labels='folders')
+        assert built.report['split_note'].startswith('our own')
+
+    def test_below_folders_that_divide_all_somebody_may_be_called_val(self, layouts, tmp_path):
+        names = ['train/Val/sad/1.png', 'train/Ann/sad/2.png', 'test/Val/fear/3.png']
+        raw = layouts.plant(tmp_path / 'raw', dict.fromkeys(names))
+        built = layouts.build('image_list/mine', raw, tmp_path / 'out', labels='folders')
+        assert set(built.labels('train')) == set(names[:2])
+        assert set(built.labels('test')) == {names[2]}
+
     def test_other_expressions_are_dropped_and_counted(self, layouts, tmp_path):
         raw = layouts.plant(tmp_path / 'raw', {'contempt/1.png': None, 'fear/2.png': None})
         options = {'labels': 'folders', 'test_fraction': 0}
@@ -126,11 +141,16 @@ class TestBuild:
         [
             (('train/happy/1.png', 'sad/2.png'), {}, r'sad/2\.png lies in none of the folders tra'),
             (
-                ('train/happy/1.png', 'test/train/sad/2.png'),
+                ('train/val/happy/1.png', 'test/train/sad/2.png'),
                 {},
-                r'sad/2\.png lies in folders of different splits \(test, train\): rename',
+                r'lies in folders of different splits \(test, train, val as validation\): rename',
             ),
             (('train/happy/1.png',), {'split_seed': 1}, 'split_seed=1 does nothing with folders t'),
+            (
+                ('AN/1/1.png', 'AN/0/1.png'),
+                {},
+                r'different expressions, .*\(if they are persons, 3 a',
+            ),
             (('contempt/1.png',), {}, 'all are dropped: 1 x label contempt'),
         ],
     )

@@ -112,12 +112,29 @@ class TestLists:
         assert [e.label for e in entries] == [5, 3, None]
 
     @pytest.mark.parametrize(
-        'rows', ['a.png,0,anger\nb.png,0,fear', 'a.png,0,1', 'a.png,anger,fear', 'a.png,0,adult']
+        'rows', ['a.png,0,anger\nb.png,0,fear', 'a.png,0,1', 'a.png,anger,fear']
     )
     def test_columns_of_labels_that_do_not_agree(self, tmp_path, rows):
         message = r'several columns .* emotion and class, .*--set label_column=NAME'
         with pytest.raises(InputError, match=message):
             read(tmp_path, f'image,emotion,class\n{rows}\n')
+
+    @pytest.mark.parametrize('header', ['image,label,name', 'image,class,emotion_text'])
+    def test_words_count_whatever_their_column_is_called(self, tmp_path, header):
+        entries = read(tmp_path, f'{header}\na.png,0,anger\nb.png,3,happy\n')
+        assert [entry.label for entry in entries] == [5, 3]
+        message = 'several columns that may be the label'
+        with pytest.raises(InputError, match=message):
+            read(tmp_path, f'{header}\na.png,0,anger\nb.png,0,happy\n')
+
+    def test_a_column_without_expressions_is_passed_over(self, tmp_path):
+        (entry,) = read(tmp_path, 'image,class,emotion\na.png,adult,3\n')
+        assert entry.label == 3
+
+    @pytest.mark.parametrize('empty', ['', 'nan', 'NULL'])
+    def test_a_label_that_is_missing_is_none(self, tmp_path, empty):
+        entries = read(tmp_path, f'image,label\na.png,fear\nb.png,{empty}\n')
+        assert [(entry.label, entry.word) for entry in entries] == [(1, 'fear'), (None, 'none')]
 
     @pytest.mark.parametrize('header', ['name,img_path,label', 'image,image_path,label'])
     def test_the_column_that_says_path_goes_before_others(self, tmp_path, header):
@@ -393,6 +410,25 @@ class TestSplits:
         _, report, _ = prepare(tmp_path, tmp_path / 'train')
         assert report['split_note'].startswith('our own')
 
+    @pytest.mark.parametrize(
+        ('column', 'words', 'is_split'),
+        [
+            ('phase', ('train', 'test'), True),
+            ('fold', ('Training', 'valid'), True),
+            ('usage', ('public', 'public'), False),
+            ('split', ('train', 'train'), False),
+            ('set', ('test shoot', 'train ride'), False),
+            ('subset', ('TestLab', 'ValDisere'), False),
+            ('partition', ('0', '1'), False),
+            ('note', ('train', 'blue'), False),
+        ],
+    )
+    def test_which_column_is_one(self, tmp_path, column, words, is_split):
+        rows = ''.join(f'{n}.png,fear,{word}\n' for n, word in enumerate(words))
+        raw = folder(tmp_path / 'raw', ['0.png', '1.png'], f'path,label,{column}\n{rows}')
+        _, report, _ = prepare(tmp_path, raw)
+        assert report['split_note'].startswith('named by the list') == is_split
+
     def test_a_column_of_other_words_says_nothing(self, tmp_path):
         raw = folder(tmp_path / 'raw', ['1.png'], 'path,label,usage\n1.png,fear,free\n')
         _, report, _ = prepare(tmp_path, raw, subject_pattern='.')
@@ -406,7 +442,7 @@ class TestSplits:
             (
                 '',
                 {},
-                r"has the split '' for 2\.png, and others have train: .*another name for",
+                r"has the split '' for 3\.png, and others have test, train: .*another name for",
             ),
             (
                 'test',
@@ -416,8 +452,8 @@ class TestSplits:
         ],
     )
     def test_mistakes(self, tmp_path, word, options, message):
-        text = f'path,label,split\n1.png,fear,train\n2.png,fear,{word}\n'
-        raw = folder(tmp_path / 'raw', ['1.png', '2.png'], text)
+        text = f'path,label,split\n1.png,fear,train\n2.png,fear,test\n3.png,fear,{word}\n'
+        raw = folder(tmp_path / 'raw', ['1.png', '2.png', '3.png'], text)
         with pytest.raises(InputError, match=message):
             prepare(tmp_path, raw, **options)
 

@@ -110,6 +110,14 @@ def test_frames_may_be_called_jpeg(layouts, tmp_path):
     assert built.labels('train') == expected('Train', (1,), 'JPEG')
 
 
+def test_of_a_frame_and_its_copies_the_owners_counts(layouts, tmp_path):
+    owners = pictures('Train', (1,)) | pictures('Val', (2,))
+    copies = pictures('Train/256x256', (1,)) | pictures('Train', (1,), 'jpg')
+    raw = layouts.plant(tmp_path / 'raw', owners | copies)
+    built = layouts.build('sfew/frames', raw, tmp_path / 'out')
+    assert built.labels('train') == expected('Train', (1,))
+
+
 @pytest.mark.parametrize(
     'top', ['SFEW/{}', 'SFEW/{0}/{0}', 'SFEW/{}/imgs', 'SFEW_2.0_with_LPQ_PHOG_Features/{}']
 )

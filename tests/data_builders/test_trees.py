@@ -122,7 +122,10 @@ class TestFiles:
     def test_a_folder_keeps_its_name_though_a_link_leads_to_it(self, grow, tmp_path):
         (tmp_path / 'raw/Train/Angry').mkdir(parents=True)
         (tmp_path / 'raw/Angry_examples').symlink_to('Train/Angry')
-        assert grow({'Train/Angry/1.png': 'x'}).files() == ['Train/Angry/1.png']
+        tree = grow({'Train/Angry/1.png': 'x'})
+        assert tree.files() == ['Angry_examples/1.png', 'Train/Angry/1.png']
+        assert [file.path for file in tree.find(r'Train/.*').values()] == ['Train/Angry/1.png']
+        assert tree.read(tree.find(r'Angry_examples/.*')['Angry_examples/1.png'].path) == b'x'
 
     def test_what_cannot_be_opened_is_told(self, grow):
         tree = grow({'a.zip': b'no archive', 'b.txt': 'x'})
@@ -141,6 +144,21 @@ class TestFiles:
 
 
 class TestFind:
+    def test_folders_that_differ_in_case_alone_are_the_same(self, grow):
+        with pytest.raises(InputError, match='have one name and differ'):
+            grow({'a/Happy/1.png': 'x', 'b/happy/1.png': 'y'}).find(r'happy/\d\.png')
+        names = ['a/happy/X.png', 'b/happy/x.png']  # but files are not
+        assert len(grow(dict.fromkeys(names, 'z')).find(r'happy/x\.png')) == 2
+
+    def test_all_files_but_pictures_are_compared(self, grow):
+        files = {f'{top}/{n}_exp.npy': 'x' for top in 'ab' for n in range(90)}
+        grow(files).find(r'\d+_exp\.npy')
+        with pytest.raises(InputError, match=r'a/7_exp\.npy and b/7_exp\.npy .* differ'):
+            grow(files | {'b/7_exp.npy': 'y'}).find(r'\d+_exp\.npy')
+
+    def test_line_ends_are_no_difference(self, grow):
+        grow({'a/l.txt': 'x\ny\n', 'b/l.txt': 'x\r\ny\r\n'}).find(r'l\.txt')
+
     def test_by_the_end_of_the_name_whatever_the_case(self, grow):
         tree = grow({
             'w/w/data/S1/a.PNG': 'x', 'w/w/data/S2/b.png': 'x', 'w/other/S3/c.png': 'x',
