@@ -38,6 +38,7 @@ def options() -> dict[str, tuple[type, Any, str]]:
         'label_column': (str, '', f'default: {", ".join(columns.LABEL_COLUMNS)}'),
         'subject_column': (str, '', 'column that names the person; no person in both splits'),
         'subject_pattern': (str, '', 'regular expression whose first group in the path names it'),
+        'splits': (str, 'found', 'found: as the list or folders name them; ours: none of theirs'),
         'test_fraction': (float, 0.2, 'share of the persons, or else images, in the test split'),
         'split_seed': (int, 0, 'another number gives another split'),
         'on_corrupt': (str, 'error', 'error, or drop: leave corrupt images out and count them'),
@@ -80,6 +81,8 @@ def _check(values: dict[str, Any]) -> None:
     photos.check(values, options())
     if not 0.0 <= values['test_fraction'] <= 1.0:
         raise InputError(f'test_fraction={values["test_fraction"]} must be in 0..1')
+    if values['splits'] not in ('found', 'ours'):
+        raise InputError(f'splits={values["splits"]!r} must be found or ours')
     if values['on_corrupt'] not in ('error', 'drop'):
         raise InputError(f'on_corrupt={values["on_corrupt"]!r} must be error or drop')
     if values['codes'] not in label_codes.ORDERS:

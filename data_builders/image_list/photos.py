@@ -13,7 +13,7 @@ _OF_LISTS = ('list', 'images', 'path_column', 'label_column', 'subject_column')
 _UNUSED = {
     'list': (),
     'folders': _OF_LISTS,
-    'none': (*_OF_LISTS, 'codes', 'test_fraction', 'split_seed'),
+    'none': (*_OF_LISTS, 'codes', 'splits', 'test_fraction', 'split_seed'),
 }
 _INSTEAD = {
     'folders': 'which reads labels off the folders that images lie in',

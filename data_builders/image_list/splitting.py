@@ -44,7 +44,8 @@ def divide(
         InputError: some images have a split and some do not; folders name two for one image; an
             option for our own split is given beside others.
     """
-    for reading, what in ((_by_list(items), 'the list'), (_by_folders(items), 'folders')):
+    readings = ((_by_list(items), 'the list'), (_by_folders(items), 'folders'))
+    for reading, what in readings if values['splits'] == 'found' else ():
         single = what == 'folders' and len(reading.parts) == 1 and not reading.without
         if reading.parts and not (single and values['labels'] == 'list'):
             _check(reading, what)
@@ -101,18 +102,18 @@ def _check(reading: _Reading, what: str) -> None:
     for item in reading.torn[:1]:
         raise InputError(
             f'{item.path} lies in folders of different splits ({_words(reading)}): rename those '
-            'that are not its split'
+            'that are not its split, or take our own split with --set splits=ours'
         )
     for item in reading.without[:1]:
         if what == 'folders':
             raise InputError(
                 f'{item.path} lies in none of the folders {", ".join(reading.words)}, and other '
-                'images do: move it into one of them, or out of manual_dir, or name the splits of '
-                'all images in a list with a column split'
+                'images do: move it into one of them, or out of manual_dir, or take '
+                'our own split with --set splits=ours'
             )
         raise InputError(
             f'the list has the split {item.split!r} for {item.name}, and others have '
-            f'{_words(reading)}: mend it, or give the column another name for a split of our own'
+            f'{_words(reading)}: mend it, or take our own split with --set splits=ours'
         )
 
 

@@ -429,6 +429,14 @@ class TestSplits:
         _, report, _ = prepare(tmp_path, raw)
         assert report['split_note'].startswith('named by the list') == is_split
 
+    def test_ours_in_spite_of_others(self, tmp_path):
+        text = 'path,label,split\n1.png,fear,train\n2.png,fear,test\n3.png,fear,\n'
+        raw = folder(tmp_path / 'raw', ['1.png', '2.png', '3.png'], text)
+        _, report, _ = prepare(tmp_path, raw, splits='ours', test_fraction=1.0)
+        assert {name: split['images'] for name, split in report['splits'].items()} == {'test': 3}
+        with pytest.raises(InputError, match="splits='mine' must be found or ours"):
+            prepare(tmp_path, raw, splits='mine')
+
     def test_a_column_of_other_words_says_nothing(self, tmp_path):
         raw = folder(tmp_path / 'raw', ['1.png'], 'path,label,usage\n1.png,fear,free\n')
         _, report, _ = prepare(tmp_path, raw, subject_pattern='.')
@@ -442,7 +450,7 @@ class TestSplits:
             (
                 '',
                 {},
-                r"has the split '' for 3\.png, and others have test, train: .*another name for",
+                r"has the split '' for 3\.png, and others have test, train: .*splits=ours",
             ),
             (
                 'test',
