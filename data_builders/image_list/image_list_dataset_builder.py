@@ -126,9 +126,11 @@ class Builder(common.CorpusBuilder):
             self.label_note = _meaning(entries, values['codes'])
             items = found.locate(found.keep_known(entries, self.drops), [root], root, self.drops)
         else:
-            path = lists.find_list(root, values['list'])
-            entries = lists.read(path, values)
-            agreement.check(entries, values['codes'], path)
+            entries = []
+            for path, split in lists.find_lists(root, values['list']).items():
+                part = lists.read(path, values)
+                agreement.check(part, values['codes'], path)
+                entries += [entry._replace(split=entry.split or split) for entry in part]
             self.label_note = _meaning(entries, values['codes'])
             entries = found.keep_known(found.merge(entries, self.drops), self.drops)
             items = found.locate(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from data_builders import archives, common, label_codes
-from data_builders.image_list import cells
+from data_builders.image_list import cells, split_words
 from dmsrl_jax import expressions
 from dmsrl_jax.data import images
 from dmsrl_jax.errors import InputError
@@ -31,6 +31,27 @@ class Entry(NamedTuple):
 
 
 _EMPTY = ('', 'nan', 'null', 'n/a')  # as tables write a label that is missing
+
+
+def find_lists(root: pathlib.Path, name: str) -> dict[pathlib.Path, str]:
+    """Finds the list file, or one for each split, as `train.csv` and `test.csv` are.
+
+    Args:
+        root: the user's folder.
+        name: path of the list below `root`; empty to look for it, see `find_list`.
+
+    Returns:
+        Path to the word for its split, which is empty for a single list.
+
+    Raises:
+        InputError: there is none, or several of which nothing tells what they are for.
+    """
+    found = [] if name else common.find_files(root, _is_list)
+    named = [split_words.within(path.stem) for path in found]
+    apart = len(set(named)) == len(named) > 1 and None not in named
+    if apart and 'train' in named and len({path.parent for path in found}) == 1:
+        return {path: path.stem for path in found}
+    return {find_list(root, name): ''}
 
 
 def find_list(root: pathlib.Path, name: str) -> pathlib.Path:
@@ -62,8 +83,8 @@ def find_list(root: pathlib.Path, name: str) -> pathlib.Path:
         )
     names = ', '.join(path.relative_to(root).as_posix() for path in found[:8])
     raise InputError(
-        f'several lists found: {names}; choose with --set list=FILE, or join them, with a column '
-        'split where they are of train and test'
+        f'several lists found: {names}; choose with --set list=FILE (one for each split, such as '
+        'train.csv and test.csv in one folder, are read together)'
     )
 
 

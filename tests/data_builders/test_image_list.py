@@ -429,6 +429,17 @@ class TestSplits:
         _, report, _ = prepare(tmp_path, raw)
         assert report['split_note'].startswith('named by the list') == is_split
 
+    def test_a_list_for_each(self, layouts, tmp_path):
+        files = dict.fromkeys(('a/1.png', 'a/2.png'))
+        files |= {'a/train_list.csv': 'path,label\n1.png,fear\n'}
+        files |= {'a/test_list.csv': 'path,label\n2.png,sad\n'}
+        raw = layouts.plant(tmp_path / 'raw', files)
+        built = layouts.build('image_list/x', raw, tmp_path / 'out')
+        assert (built.labels('train'), built.labels('test')) == ({'1.png': 1}, {'2.png': 4})
+        (raw / 'a/more.csv').write_text('path,label\n1.png,fear\n')
+        with pytest.raises(InputError, match=r'several lists found: a/more\.csv'):
+            layouts.build('image_list/y', raw, tmp_path / 'out')
+
     def test_ours_in_spite_of_others(self, tmp_path):
         text = 'path,label,split\n1.png,fear,train\n2.png,fear,test\n3.png,fear,\n'
         raw = folder(tmp_path / 'raw', ['1.png', '2.png', '3.png'], text)
