@@ -69,7 +69,7 @@ def find(root: pathlib.Path, drops: common.Drops, *, unpacked: bool = False) -> 
     for name in sorted(trees.walk(root)):
         if name.lower().endswith(images.SUFFIXES):
             found.append(name)
-        elif name.lower().endswith(('.heic', '.heif')):
+        elif name.lower().endswith(images.HEIC):
             drops.add('HEIC, which is not read: convert it to JPEG', name)
         elif archives.kind_of(name):
             packed.append(name)

@@ -26,6 +26,8 @@ SUFFIXES = (
     '.tiff',
     '.webp',
 )
+# What telephones write and nothing here decodes: told, not passed over.
+HEIC = ('.heic', '.heif')
 # What is decoded. Of Pillow's other formats some run programs (EPS starts Ghostscript).
 _FORMATS = ('JPEG', 'PNG', 'BMP', 'GIF', 'PPM', 'TIFF', 'WEBP', 'JPEG2000', 'AVIF')
 

@@ -50,7 +50,7 @@ def _inside(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     for parent, inner, names in folders.walk(folder):
         inner[:] = [name for name in inner if not name.startswith('.')]
         for name in names:
-            if name.lower().endswith(images.SUFFIXES) and not name.startswith('.'):
+            if name.lower().endswith(images.SUFFIXES + images.HEIC) and not name.startswith('.'):
                 yield pathlib.Path(parent, name)
 
 

@@ -28,6 +28,13 @@ class TestFind:
             'no image by its name': {'count': 2, 'examples': ['film.mp4', 'list.csv']}
         }
 
+    def test_photographs_that_cannot_be_read_are_told_apart(self, layouts, camera):
+        layouts.plant(camera, {'IMG_1.HEIC': 'x'})
+        drops = common.Drops()
+        photos.find(camera, drops)
+        told = drops.as_dict()['HEIC, which is not read: convert it to JPEG']
+        assert told == {'count': 1, 'examples': ['IMG_1.HEIC']}
+
     @pytest.mark.parametrize('name', ['a.jfif', 'a.jp2', 'A.AVIF'])
     def test_rarer_names(self, layouts, tmp_path, name):
         raw = layouts.plant(tmp_path / 'raw', {name: 'x'})

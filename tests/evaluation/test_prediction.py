@@ -67,6 +67,14 @@ def test_collect_visits_a_folder_once_whatever_links_to_it(tmp_path):
     assert prediction.collect([tmp_path]) == [one]
 
 
+def test_photographs_that_cannot_be_read_are_not_passed_over(tmp_path):
+    one, other = write(tmp_path / 'a.png', 1), tmp_path / 'b.HEIC'
+    other.write_bytes(b'\0\0\0\x18ftypheic')
+    assert prediction.collect([tmp_path]) == [one, other]
+    with pytest.raises(InputError, match=r'b\.HEIC.*: not an image file of a known format'):
+        images.read(other, 8)
+
+
 def test_a_pipe_is_no_image(tmp_path):
     os.mkfifo(tmp_path / 'pipe.png')
     with pytest.raises(InputError, match=r"cannot read image '.*pipe\.png': it is no file"):
