@@ -40,9 +40,11 @@ def first(
     """
     pictures: dict[str, tuple[str, trees.Found]] = {}
     for pattern in patterns:
-        keys = {key(*one) for one in tree.find(pattern, without=without, alike=False).items()}
+        found = tree.find(pattern, without=without, alike=not pictures)
         # Copies of what is there already need not be alike among themselves.
-        for one in () if keys <= pictures.keys() else tree.find(pattern, without=without).items():
+        if pictures and not {key(*one) for one in found.items()} <= pictures.keys():
+            found = tree.find(pattern, without=without)
+        for one in found.items():
             pictures.setdefault(key(*one), one)
     return dict(sorted(pictures.items()))
 

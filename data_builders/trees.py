@@ -184,7 +184,7 @@ class Tree:
             groups = {key: value or '' for key, value in match.groupdict().items()}
             folder, _, file = (tail := groups.pop('_tail')).rpartition('/')
             # Case tells pictures apart in some corpora, but nowhere folders or lists.
-            file = file if file.lower().endswith(images.SUFFIXES) else file.lower()
+            file = file if _is_picture(file) else file.lower()
             first = seen.setdefault((folder.lower(), file), Found(name, groups))
             if first.path == name:
                 found[tail] = first
@@ -195,9 +195,9 @@ class Tree:
         return dict(sorted(found.items()))
 
     def _compare(self, twins: Sequence[tuple[str, str]]) -> None:
-        pictures = [pair for pair in twins if pair[0].lower().endswith(images.SUFFIXES)]
+        pictures = [pair for pair in twins if _is_picture(pair[0])]
         some = pictures[:: math.ceil(len(pictures) / _COMPARED) or 1]
-        for first, other in [*some, *(pair for pair in twins if pair not in set(pictures))]:
+        for first, other in [*some, *(pair for pair in twins if not _is_picture(pair[0]))]:
             if self._content(first) != self._content(other):
                 raise InputError(
                     f'{first} and {other} in {self.root} have one name and differ, so that nobody '
@@ -334,6 +334,10 @@ def unreadable(path: str | os.PathLike[str], error: OSError) -> str:
 
 def _not_listed(error: OSError) -> None:
     raise InputError(unreadable(error.filename, error)) from error
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(images.SUFFIXES)
 
 
 def _junk(name: str) -> bool:

@@ -47,6 +47,12 @@ _DROPPED = frozenset(
 _CODES = {word: code for code, name in enumerate(EXPRESSIONS) for word in (name, *_SYNONYMS[name])}
 
 
+def is_label(name: str) -> bool:
+    """Whether `parse` knows a name, be it one of the seven or not."""
+    word = name.strip().lower()
+    return word in _CODES or word in _DROPPED
+
+
 def parse(name: str) -> int | None:
     """Turns an expression's name into its canonical code.
 

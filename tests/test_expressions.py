@@ -36,3 +36,9 @@ def test_other_words_are_mistakes():
 
 def test_one_colour_for_each():
     assert expressions.NUM_CLASSES == len(set(expressions.COLOURS)) == 7
+
+
+def test_which_words_are_labels():
+    known = [*' '.join(WORDS.values()).split(), *NONE_OF_THEM.split(), ' Happy ']
+    assert all(map(expressions.is_label, known))
+    assert not any(map(expressions.is_label, ('', '3', 'Bob', 'happy face')))

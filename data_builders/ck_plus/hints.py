@@ -2,7 +2,6 @@
 
 from data_builders import trees
 from dmsrl_jax import expressions
-from dmsrl_jax.errors import InputError
 
 _LOOSE = r'S\d{3}_\d{3}_\d{8}(?:_emotion\.txt|\.(?:png|jpe?g|bmp))'
 
@@ -25,15 +24,7 @@ def loose_files(tree: trees.Tree) -> str:
     """
     for found in tree.find(_LOOSE, alike=False).values():
         *_, folder, name = ('', *found.path.split('/'))
-        if not folder.isdecimal() and not _is_class(folder):
+        if not folder.isdecimal() and not expressions.is_label(folder):
             place = '/'.join(name.split('_')[:2])
             return f'{found.path} and the like must lie in folders such as {place}/; '
     return ''
-
-
-def _is_class(word: str) -> bool:
-    try:
-        expressions.parse(word)
-    except InputError:
-        return False
-    return True

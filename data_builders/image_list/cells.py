@@ -93,13 +93,13 @@ def _csv_rows(
     _, header = next(lines(path, text, delimiter))
     header = [cell.strip() for cell in header]
     given, label = options['path_column'], options['label_column']
+    words = columns.words_of(below_header(), len(header))
     places = {
         'path': columns.find(path, header, given, columns.PATH_COLUMNS, 'path_column')[0],
-        'word': columns.label(path, header, label, below_header),
+        'word': columns.label(path, header, label, words, below_header),
     }
     if subject := options['subject_column']:
         places['subject'] = columns.find(path, header, subject, (), 'subject_column')[0]
-    words = columns.words_of(below_header(), len(header))
     if (split := columns.split(header, words, places.values())) is not None:
         places['split'] = split
     for line, row in lines(path, text, delimiter, skip=1):

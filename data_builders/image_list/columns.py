@@ -90,6 +90,7 @@ def label(
     path: pathlib.Path,
     header: Sequence[str],
     given: str,
+    words: Sequence[set[str]],
     rows: Callable[[], Iterable[Sequence[str]]],
 ) -> int:
     """Finds the column of the label: of several the one with words, since numbers need a meaning.
@@ -98,6 +99,7 @@ def label(
         path: the list, for messages.
         header: names of the columns.
         given: the name that the user gives; empty for none.
+        words: what stands in each column, as `words_of` gives it.
         rows: gives the cells below the header, where they are needed.
 
     Returns:
@@ -110,17 +112,17 @@ def label(
     found = find(path, header, given, LABEL_COLUMNS, 'label_column')
     if given:
         return found[0]
-    found = _candidates(found, words_of(rows(), len(header)))
+    found = _candidates(found, words)
     if len(found) == 1:
         return found[0]
     seen = {tuple(row[n].strip() for n in found) for row in rows() if len(row) > max(found)}
     if not seen:
         return found[0]
     columns = dict(zip(found, zip(*seen, strict=True), strict=False))
-    worded = [number for number, cells in columns.items() if all(map(_is_word, cells))]
+    worded = [number for number, cells in columns.items() if all(map(expressions.is_label, cells))]
     if len(worded) == 1:
-        words = [_meaning(word) for word in columns[worded[0]]]
-        if all(_one_to_one(words, cells) for cells in columns.values()):
+        meant = [_meaning(word) for word in columns[worded[0]]]
+        if all(_one_to_one(meant, cells) for cells in columns.values()):
             return worded[0]
     names = ' and '.join(header[number] for number in found)
     raise InputError(
@@ -131,15 +133,15 @@ def label(
 
 def _candidates(found: Sequence[int], words: Sequence[set[str]]) -> list[int]:
     """Those columns that say an expression at all, and others that hold nothing else."""
-    says = lambda n: any(_is_word(word) or _NUMBER.fullmatch(word) for word in words[n])
-    if all(map(_is_word, words[found[0]])):
+    says = lambda n: any(expressions.is_label(word) or _NUMBER.fullmatch(word) for word in words[n])
+    if all(map(expressions.is_label, words[found[0]])):
         return [n for n in found if says(n)] or list(found)
     others = [n for n in range(len(words)) if n not in found and _only_expressions(words[n])]
     return ([n for n in found if says(n)] or list(found)) + others
 
 
 def _only_expressions(words: set[str]) -> bool:
-    return all(map(_is_word, words)) and len(set(map(_meaning, words))) > 1
+    return all(map(expressions.is_label, words)) and len(set(map(_meaning, words))) > 1
 
 
 def words_of(rows: Iterable[Sequence[str]], count: int) -> list[set[str]]:
@@ -179,14 +181,6 @@ def split(header: Sequence[str], words: Sequence[set[str]], taken: Iterable[int]
     return next(filter(lambda n: split_words.divides(words[n]), [*called, *pure]), None)
 
 
-def _is_word(cell: str) -> bool:
-    try:
-        expressions.parse(cell)
-    except InputError:
-        return False
-    return True
-
-
 def _meaning(word: str) -> str:
     """One text for all words of one expression."""
     label = expressions.parse(word)
@@ -194,6 +188,6 @@ def _meaning(word: str) -> str:
 
 
 def _one_to_one(words: Sequence[str], cells: Sequence[str]) -> bool:
-    others = [_meaning(cell) if _is_word(cell) else cell for cell in cells]
+    others = [_meaning(cell) if expressions.is_label(cell) else cell for cell in cells]
     pairs = set(zip(words, others, strict=True))
     return len(pairs) == len(set(words)) == len(set(others))

@@ -85,10 +85,10 @@ class Builder(corpus.Builder):
                 for kind in _KINDS
             ]
             new = [_NEW.format(part=part, kind=kind) for kind in _KINDS]
-            if self.protocol == 'aligned' and any(map(tree.find, new)):
-                patterns = new
+            pictures = forms_of.first(tree, new, _picture) if self.protocol == 'aligned' else {}
             without = _NOT_FRAMES if self.protocol == 'frames' else ''
-            for _, file in forms_of.first(tree, patterns, _picture, without=without).values():
+            pictures = pictures or forms_of.first(tree, patterns, _picture, without=without)
+            for _, file in pictures.values():
                 name = f'{part}/{file.groups["word"].capitalize()}/{file.groups["name"]}'
                 label = self.word(file.groups['word'], name)
                 if label is not None:

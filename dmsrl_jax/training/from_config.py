@@ -1,7 +1,7 @@
 """What a config says, one by one: the network, its views of an image, the length of a run."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -43,37 +43,36 @@ def check(config: Any) -> None:
     Raises:
         InputError: names the field, its value and what it may be.
     """
-    for field, number in _fields(config):
-        _check_number(field, number)
+    values = fields(config.to_dict())
+    for field, value in values.items():
+        _check_number(field, value)
     if config.augment.source.bgr != config.augment.target.bgr:
         raise InputError(
             'augment.source.bgr and augment.target.bgr must be the same: one network sees both '
             f'domains, got {config.augment.source.bgr} and {config.augment.target.bgr}'
         )
     for field, least in _LEAST.items():
-        value: Any = config
-        for name in field.split('.'):
-            value = value[name]
-        if not least <= value < math.inf:
-            raise InputError(f'{field} must be at least {least}, got {value}')
+        if not least <= values[field] < math.inf:
+            raise InputError(f'{field} must be at least {least}, got {values[field]}')
     if config.average_decay >= 1:
         raise InputError(f'average_decay must be in [0, 1), got {config.average_decay}')
     if not 0 <= config.augment.match <= 1:
         raise InputError(f'augment.match must be in [0, 1], got {config.augment.match}')
 
 
-def _fields(tree: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
+def fields(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+    """All fields of a config, or of a part of it, by their full names, `dmsrl.alpha`."""
+    flat: dict[str, Any] = {}
     for name, value in tree.items():
-        if hasattr(value, 'items'):
-            yield from _fields(value, f'{prefix}{name}.')
-        else:
-            yield f'{prefix}{name}', value
+        inner = isinstance(value, Mapping)
+        flat |= fields(value, f'{prefix}{name}.') if inner else {f'{prefix}{name}': value}
+    return flat
 
 
 def _check_number(field: str, value: Any) -> None:
     """Refuses what JAX cannot hold: it counts in int32 and computes in float32."""
-    if isinstance(value, int) and abs(value) > _MOST.get(field, _MOST_STEPS):
-        most = _MOST.get(field, _MOST_STEPS)
+    most = _MOST.get(field, _MOST_STEPS)
+    if isinstance(value, int) and abs(value) > most:
         raise InputError(f'{field} must be at most {most}, got {value}')
     if isinstance(value, float) and not abs(value) <= _LARGEST:
         raise InputError(f'{field} must be a finite number of float32, got {value}')

@@ -3,12 +3,12 @@
 import contextlib
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import IO, Any
 
 from dmsrl_jax.data import folders
 from dmsrl_jax.errors import InputError
-from dmsrl_jax.training import mapping
+from dmsrl_jax.training import from_config, mapping
 from dmsrl_jax.training.logs import write_json
 
 # Fields that change nothing of what is learned: an unfinished run goes on with other values.
@@ -25,7 +25,7 @@ def claim(workdir: pathlib.Path, config: Any) -> None:
             nobody knows which; it is no folder, or may not be written.
     """
     path = workdir / 'config.json'
-    ours = json.loads(json.dumps(config.to_dict()))
+    ours = _stored(config)
     try:
         if workdir.exists() and not workdir.is_dir():
             raise InputError(f'workdir {workdir} is a file; pass another --workdir')
@@ -49,10 +49,11 @@ def claim(workdir: pathlib.Path, config: Any) -> None:
         raise InputError(
             f'{path} is damaged ({error}); remove {workdir} or pass another'
         ) from error
+    there, here = from_config.fields(theirs), from_config.fields(ours)
     different = sorted(
-        f'{name}: there {_flat(theirs).get(name)!r}, here {_flat(ours).get(name)!r}'
-        for name in {*_flat(theirs), *_flat(ours)}
-        if name not in _FREE and _flat(theirs).get(name) != _flat(ours).get(name)
+        f'{name}: there {there.get(name)!r}, here {here.get(name)!r}'
+        for name in {*there, *here} - set(_FREE)
+        if there.get(name) != here.get(name)
     )
     if different:
         raise InputError(
@@ -103,7 +104,7 @@ def alone(workdir: pathlib.Path, config: Any) -> Iterator[None]:
     path, part = workdir / 'config.json', workdir / 'config.json.locked'
     with path.open() as file, contextlib.ExitStack() as stack:
         _lock(file, workdir)
-        ours = json.loads(json.dumps(config.to_dict()))
+        ours = _stored(config)
         if json.loads(file.read()) != ours:  # in free fields; nobody may get in meanwhile
             write_json(part, ours)
             _lock(stack.enter_context(part.open()), workdir)
@@ -131,9 +132,6 @@ def _has_checkpoint(workdir: pathlib.Path) -> bool:
     return any(path.name.isdigit() for path in (workdir / 'checkpoints').glob('*'))
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        inner = isinstance(value, Mapping)
-        flat |= _flat(value, f'{prefix}{name}.') if inner else {f'{prefix}{name}': value}
-    return flat
+def _stored(config: Any) -> dict[str, Any]:
+    """A config as its file gives it back."""
+    return dict(json.loads(json.dumps(config.to_dict())))
